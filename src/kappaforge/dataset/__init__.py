@@ -1,0 +1,1 @@
+"""Read crystals from files, rank and split them."""

@@ -1,0 +1,1 @@
+"""Turn crystals into vectors, and vectors into a map."""

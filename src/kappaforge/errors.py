@@ -1,0 +1,19 @@
+"""The errors a user can meet: one line each, which says what was expected, what came and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class KappaforgeError(Exception):
+    """Base of every error raised on purpose; its message is complete without a traceback."""
+
+
+class InputError(KappaforgeError):
+    """What the user gave cannot be used: a file, a setting, a crystal, a name. The CLI exits with code 2."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the closest of the known names, or the list of them."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"

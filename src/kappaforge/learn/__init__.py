@@ -1,0 +1,1 @@
+"""Committee, uncertainty and active learning."""

@@ -1,0 +1,1 @@
+"""Models of the interatomic energy behind one batched protocol."""

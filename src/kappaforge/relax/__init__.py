@@ -1,0 +1,1 @@
+"""Bring cell and positions to the nearest minimum of a potential."""

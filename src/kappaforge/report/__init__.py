@@ -1,0 +1,1 @@
+"""Tables, figures and the offline page of a run."""

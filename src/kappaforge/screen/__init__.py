@@ -1,0 +1,1 @@
+"""Keep the unique, novel, symmetric crystals."""

@@ -1,0 +1,1 @@
+"""Choose few of many: farthest points, nearest neighbours."""

@@ -1,0 +1,1 @@
+"""The run folder: what was computed, never computed twice."""
