@@ -24,13 +24,13 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def diamond() -> Crystal:
     """Diamond in its primitive cell."""
     return Crystal.from_ase(bulk("C", "diamond", a=3.567), id="diamond", source="test")
 
 
-@pytest.fixture()
+@pytest.fixture
 def rng() -> np.random.Generator:
     """A generator with a fixed seed."""
     return np.random.default_rng(20251)

@@ -1,0 +1,64 @@
+"""One row per crystal: the stable columns of every table and of ``--json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one candidate; None where it was not computed.
+
+    `n_atoms` and `symmetry_operations` are those of the primitive cell, `kappa_rta_w_per_mk` is the 3×3 tensor in the
+    Cartesian frame of the crystal as stored and `kappa_rta_max_w_per_mk` its largest eigenvalue.
+    """
+
+    id: str
+    source: str = ""
+    formula: str = ""
+    n_atoms: int | None = None
+    space_group_number: int | None = None
+    symmetry_operations: int | None = None
+    density_g_per_cm3: float | None = None
+    energy_ev_per_atom: float | None = None
+    status: str = "ok"
+    reason: str = ""
+    potential: str = ""
+    temperature_k: float | None = None
+    mesh: tuple[int, ...] | None = None
+    kappa_rta_w_per_mk: np.ndarray | None = None
+    kappa_rta_max_w_per_mk: float | None = None
+    seconds: float | None = None
+    # of a campaign:
+    stage: str = ""
+    """The last step the candidate reached: generate, relax, screen, select, kappa."""
+    role: str = ""
+    """Why κ was computed: benchmark (farthest points and known crystals) or neighbour (of a good conductor)."""
+    novel: bool | None = None
+    map_x: float | None = None
+    map_y: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON."""
+        plain = asdict(self)
+        if self.kappa_rta_w_per_mk is not None:
+            plain["kappa_rta_w_per_mk"] = np.asarray(self.kappa_rta_w_per_mk).tolist()
+        if self.mesh is not None:
+            plain["mesh"] = list(self.mesh)
+        return plain
+
+    def to_json(self) -> str:
+        """Return one line of JSON."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def ranked(rows: list[Row]) -> list[Row]:
+    """Return the rows by falling largest eigenvalue of κ, those without κ last; ties by id."""
+    return sorted(rows, key=lambda row: (-(row.kappa_rta_max_w_per_mk or 0.0), row.id))
