@@ -1,0 +1,63 @@
+"""The executors, all behind `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from kappaforge.engine.settings import EngineSettings
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+class InProcessExecutor(Executor):
+    """Runs each call at once, in the calling thread."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run the call and return its finished future."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:  # a future carries any error to whoever asks for its result
+            future.set_exception(error)
+        return future
+
+
+def open_executor(settings: EngineSettings) -> Executor:
+    """Return a fresh executor; close it with `shutdown` or use it as a context."""
+    if settings.executor == "in-process":
+        return InProcessExecutor()
+    return ProcessPoolExecutor(
+        max_workers=worker_count(settings),
+        mp_context=multiprocessing.get_context("spawn"),  # a fork would copy the threads' locks of torch and BLAS
+        initializer=_start_worker,
+        initargs=(os.getpid(), settings.threads_per_worker),
+    )
+
+
+def worker_count(settings: EngineSettings) -> int:
+    """Tasks that run at the same time."""
+    if settings.executor == "in-process":
+        return 1
+    return settings.workers or len(os.sched_getaffinity(0))
+
+
+def _start_worker(driver_pid: int, threads: int) -> None:
+    for variable in THREAD_VARIABLES:  # for the libraries that are yet to be loaded
+        os.environ[variable] = str(threads)
+    threadpool_limits(threads)  # for those that the driver's main module has loaded already
+    threading.Thread(target=_end_with_driver, args=(driver_pid,), daemon=True).start()
+
+
+def _end_with_driver(driver_pid: int) -> None:
+    """End this worker once its driver is gone: a driver killed with -9 cannot tell it to."""
+    while os.getppid() == driver_pid:
+        time.sleep(0.5)
+    os._exit(1)
