@@ -68,6 +68,24 @@ class Prediction(NamedTuple):
     forces_ev_per_ang: np.ndarray
     stresses_ev_per_ang3: np.ndarray
 
+    @classmethod
+    def nan_for(cls, batch: Batch) -> Prediction:
+        """Return arrays of the right shapes filled with NaN, the answer where there is none."""
+        n_crystals = len(batch.counts)
+        return cls(
+            np.full(n_crystals, np.nan), np.full((len(batch.numbers), 3), np.nan), np.full((n_crystals, 3, 3), np.nan)
+        )
+
+    def with_nan_where_not_finite(self, batch: Batch) -> Prediction:
+        """Return the prediction with all of a crystal's values NaN where one of them is not finite."""
+        finite = np.isfinite(self.energies_ev) & np.isfinite(self.stresses_ev_per_ang3).all(axis=(1, 2))
+        finite &= np.bincount(batch.crystal_of_atom, ~np.isfinite(self.forces_ev_per_ang).all(axis=1)) == 0
+        return Prediction(
+            np.where(finite, self.energies_ev, np.nan),
+            np.where(finite[batch.crystal_of_atom, None], self.forces_ev_per_ang, np.nan),
+            np.where(finite[:, None, None], self.stresses_ev_per_ang3, np.nan),
+        )
+
 
 @runtime_checkable
 class Potential(Protocol):

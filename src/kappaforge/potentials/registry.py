@@ -1,0 +1,49 @@
+"""Potentials by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from kappaforge.errors import InputError, suggestion
+from kappaforge.potentials.base import Potential
+
+_POTENTIALS = {
+    "tersoff": "kappaforge.potentials.tersoff:tersoff",
+    "7net-0": "kappaforge.potentials.sevennet:sevennet_0",
+}
+"""Name → module and function that builds it; a module is imported only when its potential is asked for."""
+
+
+def available() -> tuple[str, ...]:
+    """Return the registered names; beyond them ``ase:module.path:factory`` takes any ASE calculator."""
+    return tuple(_POTENTIALS)
+
+
+@cache
+def load(name: str) -> Potential:
+    """Return the potential of that name; a process loads each once.
+
+    Parameters
+    ----------
+    name
+        One of `available`, or ``ase:module.path:factory`` where calling ``factory()`` without arguments returns an
+        ASE calculator, such as ``ase:ase.calculators.emt:EMT``.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a package that is not installed, or a factory that cannot be imported or called.
+    """
+    if name.startswith("ase:"):
+        from kappaforge.potentials.ase_calculator import from_import_path
+
+        return from_import_path(name)
+    if name not in _POTENTIALS:
+        raise InputError(
+            f"unknown potential {name!r}{suggestion(name, _POTENTIALS)}; "
+            "any ASE calculator works as 'ase:module.path:factory'"
+        )
+    module, function = _POTENTIALS[name].split(":")
+    potential: Potential = getattr(import_module(module), function)()
+    return potential

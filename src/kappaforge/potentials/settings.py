@@ -1,0 +1,22 @@
+"""Which potential to use."""
+
+from dataclasses import dataclass
+
+from kappaforge.errors import InputError
+
+
+@dataclass(frozen=True)
+class PotentialSettings:
+    """The potential behind relaxation, phonons and κ.
+
+    Parameters
+    ----------
+    name
+        A name of `kappaforge.potentials.registry.available`, or ``ase:module.path:factory`` for any ASE calculator.
+    """
+
+    name: str = "tersoff"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise InputError(f"[potential] name: expected the name of a potential, got {self.name!r}")
