@@ -97,6 +97,6 @@ def test_workers_end_when_their_driver_is_killed(tmp_path) -> None:
 def test_unknown_executor_is_refused_with_a_suggestion() -> None:
     with pytest.raises(InputError, match="did you mean 'processes'"):
         EngineSettings("process")
-    with pytest.raises(InputError, match="threads_per_worker 1 or more"):
+    with pytest.raises(InputError, match="threads_per_worker: expected 1 or more"):
         EngineSettings(threads_per_worker=0)
     assert worker_count(EngineSettings("in-process", workers=8)) == 1

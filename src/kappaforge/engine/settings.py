@@ -21,18 +21,19 @@ class EngineSettings:
         Threads of the numerical libraries in each worker.
     retries
         How often a task is given out again after its worker died.
+    batch_size
+        Crystals in one task of generation or relaxation.
     """
 
     executor: str = "processes"
     workers: int = 0
     threads_per_worker: int = 1
     retries: int = 2
+    batch_size: int = 32
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
             raise InputError(f"engine.executor: unknown {self.executor!r}{suggestion(self.executor, EXECUTORS)}")
-        if self.workers < 0 or self.threads_per_worker < 1 or self.retries < 0:
-            raise InputError(
-                "engine: workers and retries must be 0 or more and threads_per_worker 1 or more, got "
-                f"{self.workers}, {self.retries} and {self.threads_per_worker}"
-            )
+        for name, least in (("workers", 0), ("threads_per_worker", 1), ("retries", 0), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"engine.{name}: expected {least} or more, got {getattr(self, name)}")

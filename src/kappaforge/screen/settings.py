@@ -26,6 +26,9 @@ class ScreenSettings:
         How far atoms may be off their symmetric places, in Å.
     angle_tolerance_deg
         How far lattice angles may be off their symmetric values, in degrees.
+    energy_window_ev_per_atom
+        Highest energy above the lowest of the same composition at which a crystal passes, eV/atom; None for no limit,
+        as in the paper.
     """
 
     ltol: float = 0.2
@@ -35,12 +38,16 @@ class ScreenSettings:
     min_symmetry_operations: int = 4
     symprec_ang: float = 0.1
     angle_tolerance_deg: float = 1.0
+    energy_window_ev_per_atom: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("ltol", "stol", "angle_tol_deg", "symprec_ang", "angle_tolerance_deg"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"screen.{name}: expected a positive number, got {value!r}")
+        window = self.energy_window_ev_per_atom
+        if window is not None and not (math.isfinite(window) and window > 0):
+            raise InputError(f"screen.energy_window_ev_per_atom: expected a positive number, got {window!r}")
         for name in ("max_atoms", "min_symmetry_operations"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= 1):

@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one candidate; None where it was not computed.
+    """What is known of one candidate; None where it was not computed or is not finite.
 
     `n_atoms` and `symmetry_operations` are those of the primitive cell, `kappa_rta_w_per_mk` is the 3×3 tensor in the
     Cartesian frame of the crystal as stored and `kappa_rta_max_w_per_mk` its largest eigenvalue.
@@ -41,6 +41,12 @@ class Row:
     novel: bool | None = None
     map_x: float | None = None
     map_y: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # neither JSON nor a ranking has a place for NaN
+            value = getattr(self, field.name)
+            if isinstance(value, float | np.ndarray) and not np.isfinite(value).all():
+                object.__setattr__(self, field.name, None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""

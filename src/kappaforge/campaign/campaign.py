@@ -1,0 +1,266 @@
+"""The whole campaign over many crystals: the order of the steps, and nothing else (paper, Fig. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+
+from kappaforge.campaign import tasks
+from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
+from kappaforge.campaign.ledger import Ledger
+from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.progress import Progress, Silence
+from kappaforge.config import CampaignSettings
+from kappaforge.crystal import Crystal
+from kappaforge.dataset.known_carbon import known_carbons
+from kappaforge.dataset.load import load
+from kappaforge.errors import InputError, suggestion
+from kappaforge.potentials import registry as potentials
+from kappaforge.potentials.base import require_elements
+from kappaforge.screen.energy import energies_above_lowest
+from kappaforge.screen.unique import group, match
+from kappaforge.select.farthest import farthest_points
+from kappaforge.select.neighbours import nearest_neighbours
+from kappaforge.store.published import Published
+from kappaforge.store.run_folder import RunFolder
+
+T = TypeVar("T")
+
+PUBLISHED = "published"
+"""Under this name the run folder keeps what the campaign has to show."""
+
+
+class Campaign:
+    """One campaign in one run folder; `run` does whatever of it has not been done."""
+
+    def __init__(self, settings: CampaignSettings, folder: RunFolder, progress: Progress | None = None) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.progress = progress or Silence()
+        self.memo = Memo(folder, settings.engine, self.progress)
+        self.ledger = Ledger()
+        self.potential = potentials.load(settings.potential.name)
+
+    def run(self) -> Published:
+        """Run all steps, publish after each, and return what there is to show.
+
+        Raises
+        ------
+        InputError
+            For settings or data that cannot be used.
+        """
+        known, dataset = self._read_dataset()
+        generated = self._generate()
+        relaxed = self._relax([*known, *dataset, *generated])
+        candidates = self._screen(
+            [relaxed[crystal.id] for crystal in [*known, *dataset] if crystal.id in relaxed],
+            [relaxed[crystal.id] for crystal in generated if crystal.id in relaxed],
+            always={crystal.id for crystal in known},
+        )
+        if not candidates:
+            return self._publish()
+        features = self._describe(candidates)
+        benchmarks = self._select(candidates, features, known={crystal.id for crystal in known})
+        records = self._kappa("kappa of benchmarks", candidates, benchmarks)
+        limit = self.settings.select.ultrahigh_kappa_w_per_mk
+        good = [index for index, record in zip(benchmarks, records, strict=True) if record.kappa_max_w_per_mk >= limit]
+        neighbours = self._neighbours(candidates, features, good, benchmarks)
+        self._kappa("kappa of neighbours", candidates, neighbours)
+        return self._publish()
+
+    def _read_dataset(self) -> tuple[list[Crystal], list[Crystal]]:
+        """Return the known crystals that are always benchmarks, and the rest of the data set."""
+        crystals = [entry.crystal for entry in load(self.settings.dataset)]
+        by_id = {crystal.id: crystal for crystal in [*(entry.crystal for entry in known_carbons()), *crystals]}
+        wanted = self.settings.select.known
+        for name in wanted:
+            if name not in by_id:
+                raise InputError(f"[select] known: there is no crystal {name!r}{suggestion(name, by_id)}")
+        known = [by_id[name] for name in wanted]
+        dataset = [crystal for crystal in crystals if crystal.id not in wanted]
+        for crystal in chain(known, dataset):
+            require_elements(self.potential, crystal.elements)
+            self.ledger.enter(crystal)
+        self.ledger.passed("data set", len(known) + len(dataset))
+        return known, dataset
+
+    def _generate(self) -> list[Crystal]:
+        settings = self.settings.generate
+        require_elements(self.potential, frozenset(settings.elements))
+        size = self.settings.engine.batch_size
+        batches = [
+            (settings, self.settings.seed, first, min(size, settings.n - first)) for first in range(0, settings.n, size)
+        ]
+        proposals = list(chain.from_iterable(self.memo.map("generate", 1, tasks.generate, batches)))
+        crystals = [proposal.crystal for proposal in proposals if proposal.crystal is not None]
+        for crystal in crystals:
+            self.ledger.enter(crystal)
+        self.ledger.passed("generate", len(crystals))
+        self.ledger.discard("generate", [proposal.reason for proposal in proposals if proposal.crystal is None])
+        self._finish("generate", f"{len(crystals)} crystals of {settings.n} proposals")
+        return crystals
+
+    def _relax(self, crystals: Sequence[Crystal]) -> dict[str, Crystal]:
+        """Return the relaxed crystals by id."""
+        batches = [
+            (batch, self.potential.name, self.settings.relax)
+            for batch in chunks(crystals, self.settings.engine.batch_size)
+        ]
+        results = self.memo.map("relax", 1, tasks.relax_batch, batches, self.potential.digest)
+        records = list(chain.from_iterable(results))
+        for record in records:
+            self.ledger.note(
+                record.id,
+                record.crystal,
+                status=record.status,
+                reason=record.reason,
+                energy_ev_per_atom=record.energy_ev_per_atom,
+                potential=self.potential.name,
+                seconds=record.seconds,
+                stage="relax",
+            )
+        relaxed = {record.id: record.crystal for record in records if record.status == "ok"}
+        self.ledger.passed("relax", len(relaxed))
+        self.ledger.discard("relax", [record.status for record in records if record.status != "ok"])
+        self._finish("relax", f"{len(relaxed)} of {len(records)} converged")
+        return relaxed
+
+    def _screen(self, dataset: list[Crystal], generated: list[Crystal], always: set[str]) -> list[Crystal]:
+        """Return the candidates: unique crystals of the data set and the unique, novel generated ones, if symmetric.
+
+        Crystals whose id is in `always` stay even where their symmetry or energy does not pass.
+        """
+        settings = self.settings.screen
+        old = self._unique("unique in the data set", dataset)
+        unique = self._unique("unique", generated)
+        found = self.memo.once("novel", 1, match, unique, dataset, settings)
+        novel = []
+        for crystal, index in zip(unique, found, strict=True):
+            self.ledger.note(crystal.id, novel=bool(index < 0))
+            if index < 0:
+                novel.append(crystal)
+            else:
+                self.ledger.note(crystal.id, stage="screen", reason=f"same as {dataset[index].id} of the data set")
+        self.ledger.passed("novel", len(novel))
+        self.ledger.discard("novel", ["in the data set"] * (len(unique) - len(novel)))
+        self._finish("novel", f"{len(novel)} of {len(unique)} unique generated crystals")
+
+        too_high = self._too_high([*dataset, *generated])
+        batches = [(batch, settings) for batch in chunks([*old, *novel], 256)]
+        records = chain.from_iterable(self.memo.map("symmetry", 1, tasks.find_symmetry, batches))
+        candidates = []
+        for crystal, record in zip([*old, *novel], records, strict=True):
+            reason = record.reason or too_high.get(crystal.id, "")
+            stays = not reason or crystal.id in always
+            self.ledger.note(
+                crystal.id,
+                n_atoms=record.n_atoms,
+                space_group_number=record.space_group_number,
+                symmetry_operations=record.symmetry_operations,
+                stage="screen",
+                reason="" if stays else reason,
+            )
+            if stays:
+                candidates.append(crystal)
+            else:
+                why = "too large or not symmetric enough" if record.reason else "too high in energy"
+                self.ledger.discard("symmetric", [why])
+        self.ledger.passed("symmetric", len(candidates))
+        self._finish("symmetry", f"{len(candidates)} candidates")
+        return candidates
+
+    def _unique(self, step: str, crystals: list[Crystal]) -> list[Crystal]:
+        labels = self.memo.once(step, 1, group, crystals, self.settings.screen)
+        unique = []
+        for index, (crystal, label) in enumerate(zip(crystals, labels, strict=True)):
+            if label == index:
+                unique.append(crystal)
+            else:
+                self.ledger.note(crystal.id, stage="screen", reason=f"same as {crystals[label].id}")
+        self.ledger.passed(step, len(unique))
+        self.ledger.discard(step, ["duplicate"] * (len(crystals) - len(unique)))
+        self._finish(step, f"{len(unique)} of {len(crystals)}")
+        return unique
+
+    def _too_high(self, crystals: list[Crystal]) -> dict[str, str]:
+        """Return why, for each crystal above the energy window."""
+        window = self.settings.screen.energy_window_ev_per_atom
+        if window is None:
+            return {}
+        above = energies_above_lowest(crystals, [self.ledger.energy_ev_per_atom(crystal.id) for crystal in crystals])
+        return {
+            crystal.id: f"{energy:.2f} eV/atom above the lowest of its composition, up to {window:g} pass"
+            for crystal, energy in zip(crystals, above, strict=True)
+            if energy > window
+        }
+
+    def _describe(self, candidates: list[Crystal]) -> np.ndarray:
+        """Return the features of the candidates and note their places on the map."""
+        settings = self.settings.describe
+        species = tuple(sorted(frozenset().union(*(crystal.elements for crystal in candidates))))
+        batches = [(batch, settings, species) for batch in chunks(candidates, 64)]
+        features = np.concatenate(self.memo.map("describe", 1, tasks.soap, batches))
+        self._finish("describe", f"{features.shape[1]} features of {len(candidates)} crystals")
+        places = self.memo.once("map", 1, tasks.map_features, features, settings, self.settings.seed)
+        for crystal, (x, y) in zip(candidates, places, strict=True):
+            self.ledger.note(crystal.id, map_x=float(x), map_y=float(y), stage="select")
+        self._finish("map", "t-SNE")
+        return features
+
+    def _select(self, candidates: list[Crystal], features: np.ndarray, known: set[str]) -> list[int]:
+        """Return the indices of the benchmarks: the known crystals, then farthest points from them."""
+        chosen = [index for index, crystal in enumerate(candidates) if crystal.id in known]
+        farthest = farthest_points(features, self.settings.select.benchmarks, chosen=chosen)
+        benchmarks = [*chosen, *farthest.tolist()]
+        self._assign("benchmark", candidates, benchmarks)
+        return benchmarks
+
+    def _neighbours(
+        self, candidates: list[Crystal], features: np.ndarray, good: list[int], benchmarks: list[int]
+    ) -> list[int]:
+        """Return the indices of the nearest neighbours of the good conductors, each once."""
+        nearest = nearest_neighbours(features, good, self.settings.select.neighbours, exclude=benchmarks)
+        neighbours = list(dict.fromkeys(int(index) for index in nearest.ravel() if index >= 0))
+        self._assign("neighbour", candidates, neighbours)
+        return neighbours
+
+    def _assign(self, role: str, candidates: list[Crystal], indices: list[int]) -> None:
+        for index in indices:
+            self.ledger.note(candidates[index].id, role=role)
+        self.ledger.passed(f"{role}s", len(indices))
+        self._publish()
+
+    def _kappa(self, step: str, candidates: list[Crystal], indices: list[int]) -> list[CandidateRecord]:
+        settings = self.settings
+        arguments = [
+            (candidates[index], self.potential.name, settings.relax, settings.kappa, settings.screen)
+            for index in indices
+        ]
+        records = self.memo.map(step, 1, tasks.compute_kappa, arguments, self.potential.digest)
+        for record in records:
+            self._note_kappa(record)
+        done = sum(record.status == "ok" for record in records)
+        self.ledger.passed(step, done)
+        self.ledger.discard(step, [record.status for record in records if record.status != "ok"])
+        self._finish(step, f"{done} of {len(records)}")
+        return records
+
+    def _note_kappa(self, record: CandidateRecord) -> None:
+        self.ledger.note(record.id, record.crystal, **candidate_columns(record), stage="kappa")
+
+    def _finish(self, step: str, summary: str) -> None:
+        self.progress.finish(step, summary)
+        self._publish()
+
+    def _publish(self) -> Published:
+        published = self.ledger.publish(self.settings, self.folder.seconds_by_step())
+        self.folder.keep(PUBLISHED, published)
+        return published
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
+    """Cut a sequence into tuples of `size`, the last one shorter."""
+    return (tuple(items[start : start + size]) for start in range(0, len(items), size))

@@ -1,0 +1,132 @@
+"""One candidate from crystal to κ: relax tightly, check that its symmetry held, then phonons and transport."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from kappaforge.crystal import Crystal
+from kappaforge.errors import InputError
+from kappaforge.potentials.base import Potential, require_elements
+from kappaforge.relax.relaxer import RelaxRecord, relax
+from kappaforge.relax.settings import RelaxSettings
+from kappaforge.screen.settings import ScreenSettings
+from kappaforge.screen.symmetry import SymmetryRecord, symmetry
+from kappaforge.transport.conductivity import KappaRecord, conductivity
+from kappaforge.transport.settings import KappaSettings
+
+
+@dataclass(frozen=True)
+class CandidateRecord:
+    """What became of one candidate on its way to κ; parts that were not reached are None."""
+
+    id: str
+    status: str
+    reason: str
+    crystal: Crystal
+    """The crystal as last relaxed."""
+    symmetry: SymmetryRecord
+    relaxation: RelaxRecord | None
+    kappa: KappaRecord | None
+    potential: str
+    seconds: float
+
+    @property
+    def kappa_max_w_per_mk(self) -> float:
+        """Largest eigenvalue of κ, W/(m·K); 0 where there is no κ."""
+        return (self.kappa.kappa_rta_max_w_per_mk if self.kappa else None) or 0.0
+
+
+def kappa_of(
+    crystal: Crystal,
+    potential: Potential,
+    relax_settings: RelaxSettings,
+    kappa_settings: KappaSettings,
+    symmetry_settings: ScreenSettings,
+    *,
+    relaxed: bool = True,
+) -> CandidateRecord:
+    """Compute κ of a crystal at the potential's own minimum.
+
+    Parameters
+    ----------
+    crystal
+        Any cell of it.
+    relaxed
+        Whether to relax it first, tightly and with its space group kept. Without, κ is that of the geometry as given.
+
+    Returns
+    -------
+    CandidateRecord
+        Of status ``ok``, or ``unconverged``, ``broken_symmetry``, ``unstable`` or ``failed`` with the reason.
+
+    Raises
+    ------
+    UnsupportedElementError
+        When the potential does not know one of the elements.
+    """
+    require_elements(potential, crystal.elements)
+    start = time.perf_counter()
+    before = symmetry(crystal, symmetry_settings)
+    relaxation = relax([crystal], potential, relax_settings.tightened())[0] if relaxed else None
+    now = relaxation.crystal if relaxation else crystal
+    after = symmetry(now, symmetry_settings) if relaxation else before
+    kappa = None
+    if relaxation is not None and relaxation.status != "ok":
+        status, reason = relaxation.status, relaxation.reason
+    elif (after.symmetry_operations or 0) < (before.symmetry_operations or 0):
+        status = "broken_symmetry"
+        reason = (
+            f"relaxation took it from space group {before.space_group_number} "
+            f"({before.symmetry_operations} operations) to {after.space_group_number} ({after.symmetry_operations})"
+        )
+    else:
+        kappa = _guarded_conductivity(now, potential, kappa_settings)
+        status, reason = (kappa.status, kappa.reason) if isinstance(kappa, KappaRecord) else ("failed", kappa)
+    return CandidateRecord(
+        id=crystal.id,
+        status=status,
+        reason=reason,
+        crystal=now,
+        symmetry=after,
+        relaxation=relaxation,
+        kappa=kappa if isinstance(kappa, KappaRecord) else None,
+        potential=potential.name,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _guarded_conductivity(crystal: Crystal, potential: Potential, settings: KappaSettings) -> KappaRecord | str:
+    """κ, or why there is none: one crystal on which a library gives up must not end a campaign of thousands."""
+    try:
+        return conductivity(crystal, potential, settings)
+    except InputError:
+        raise
+    except (ValueError, RuntimeError, ArithmeticError, IndexError, MemoryError) as error:
+        return f"{type(error).__name__} in the phonon calculation: {error}"
+
+
+def candidate_columns(record: CandidateRecord) -> dict[str, Any]:
+    """Return the columns of `kappaforge.store.row.Row` that a candidate's way to κ decides."""
+    columns: dict[str, Any] = {
+        "formula": record.crystal.formula,
+        "n_atoms": record.symmetry.n_atoms,
+        "space_group_number": record.symmetry.space_group_number,
+        "symmetry_operations": record.symmetry.symmetry_operations,
+        "density_g_per_cm3": record.crystal.density_g_per_cm3,
+        "status": record.status,
+        "reason": record.reason,
+        "potential": record.potential,
+        "seconds": record.seconds,
+    }
+    if record.relaxation is not None:
+        columns["energy_ev_per_atom"] = record.relaxation.energy_ev_per_atom
+    if record.kappa is not None:
+        columns |= {
+            "temperature_k": record.kappa.temperature_k,
+            "mesh": record.kappa.mesh,
+            "kappa_rta_w_per_mk": record.kappa.kappa_rta_w_per_mk,
+            "kappa_rta_max_w_per_mk": record.kappa.kappa_rta_max_w_per_mk,
+        }
+    return columns

@@ -1,0 +1,65 @@
+"""The steps as tasks: importable functions of plain arguments, which any worker can run.
+
+A potential travels by name; the worker loads it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kappaforge.campaign.candidate import CandidateRecord, kappa_of
+from kappaforge.crystal import Crystal
+from kappaforge.describe.map import tsne_map
+from kappaforge.describe.settings import DescribeSettings
+from kappaforge.describe.soap import average_soap
+from kappaforge.generate import registry as generators
+from kappaforge.generate.base import Proposal
+from kappaforge.generate.settings import GenerateSettings
+from kappaforge.potentials import registry as potentials
+from kappaforge.relax.relaxer import RelaxRecord, relax
+from kappaforge.relax.settings import RelaxSettings
+from kappaforge.screen.settings import ScreenSettings
+from kappaforge.screen.symmetry import SymmetryRecord, symmetry
+from kappaforge.transport.settings import KappaSettings
+
+__all__ = ["compute_kappa", "find_symmetry", "generate", "map_features", "relax_batch", "soap"]
+
+
+def generate(settings: GenerateSettings, seed: int, first: int, n: int) -> list[Proposal]:
+    """Propose the crystals number `first` to `first + n - 1`."""
+    return generators.load(settings.generator, settings).sample(n, first=first, seed=seed)
+
+
+def relax_batch(crystals: Sequence[Crystal], potential: str, settings: RelaxSettings) -> list[RelaxRecord]:
+    """Relax a batch."""
+    return relax(crystals, potentials.load(potential), settings)
+
+
+def find_symmetry(crystals: Sequence[Crystal], settings: ScreenSettings) -> list[SymmetryRecord]:
+    """Find the symmetry of each crystal."""
+    return [symmetry(crystal, settings) for crystal in crystals]
+
+
+def soap(crystals: Sequence[Crystal], settings: DescribeSettings, species: tuple[str, ...]) -> np.ndarray:
+    """Describe a batch, shape (n_crystals, n_features)."""
+    return average_soap(crystals, settings, species)
+
+
+def map_features(features: np.ndarray, settings: DescribeSettings, seed: int) -> np.ndarray:
+    """Map features to the plane, shape (n_crystals, 2)."""
+    return tsne_map(features, settings, seed)
+
+
+def compute_kappa(
+    crystal: Crystal,
+    potential: str,
+    relax_settings: RelaxSettings,
+    kappa_settings: KappaSettings,
+    symmetry_settings: ScreenSettings,
+    relaxed: bool = True,
+) -> CandidateRecord:
+    """Take one candidate to κ, relaxed tightly first or as it is."""
+    model = potentials.load(potential)
+    return kappa_of(crystal, model, relax_settings, kappa_settings, symmetry_settings, relaxed=relaxed)

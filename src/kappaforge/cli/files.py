@@ -1,0 +1,48 @@
+"""Crystals from the files a user names, and work on them spread over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kappaforge.cli.terminal import Bars
+from kappaforge.crystal import Crystal
+from kappaforge.engine.settings import EngineSettings
+
+
+def read_crystals(paths: Sequence[Path]) -> list[Crystal]:
+    """Read all crystals of files and folders; an id that occurs again gets a number behind it."""
+    from kappaforge.dataset.readers import read
+
+    crystals: list[Crystal] = []
+    seen: dict[str, int] = {}
+    for path in paths:
+        for entry in read(str(path)):
+            crystal = entry.crystal
+            seen[crystal.id] = count = seen.get(crystal.id, 0) + 1
+            crystals.append(crystal if count == 1 else replace(crystal, id=f"{crystal.id}-{count}"))
+    return crystals
+
+
+def spread(
+    label: str, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], workers: int, *, quiet: bool
+) -> list[Any]:
+    """Return ``[function(*each) for each in arguments]``, computed by worker processes with a progress bar.
+
+    A single task runs in this process.
+    """
+    from kappaforge.engine.executors import open_executor, worker_count
+    from kappaforge.engine.run import Call, run_calls
+
+    engine = EngineSettings("in-process" if len(arguments) == 1 else "processes", workers=workers)
+    calls = {str(index): Call(function, each) for index, each in enumerate(arguments)}
+    results: dict[str, Any] = {}
+    with Bars(quiet=quiet) as bars:
+        bars.start(label, len(calls), 0)
+        for finished in run_calls(calls, partial(open_executor, engine), at_once=worker_count(engine)):
+            results[finished.key] = finished.result
+            bars.advance(label)
+    return [results[key] for key in calls]

@@ -1,0 +1,55 @@
+"""``kappaforge generate``: propose crystals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kappaforge.cli.files import spread
+from kappaforge.cli.options import AsJson, Seed, Workers
+from kappaforge.cli.terminal import err, out, show_json
+from kappaforge.errors import InputError
+
+BATCH = 16
+
+
+def generate(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the crystals here (extXYZ, CIF, …).")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of proposals.")] = 100,
+    seed: Seed = 0,
+    elements: Annotated[str, typer.Option("--elements", help="Symbols, with commas between: C or B,N.")] = "C",
+    generator: Annotated[str, typer.Option("--generator", "-g", help="Which generator.")] = "random",
+    min_atoms: Annotated[int, typer.Option(min=1, help="Fewest atoms in the primitive cell.")] = 2,
+    max_atoms: Annotated[int, typer.Option(min=1, help="Most atoms in the primitive cell.")] = 12,
+    workers: Workers = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Propose crystals; number i of a seed is the same crystal whatever n is."""
+    from kappaforge.campaign import tasks
+    from kappaforge.cli.rows import row_of_crystal
+    from kappaforge.dataset.writers import write
+    from kappaforge.generate.settings import GenerateSettings
+
+    settings = GenerateSettings(
+        generator=generator,
+        n=n,
+        elements=tuple(symbol.strip() for symbol in elements.split(",")),
+        min_atoms=min_atoms,
+        max_atoms=max_atoms,
+    )
+    batches = [(settings, seed, first, min(BATCH, n - first)) for first in range(0, n, BATCH)]
+    results = spread("generate", tasks.generate, batches, workers, quiet=as_json)
+    proposals = [proposal for batch in results for proposal in batch]
+    crystals = [proposal.crystal for proposal in proposals if proposal.crystal is not None]
+    for proposal in proposals:
+        if proposal.crystal is None:
+            err.print(f"{proposal.id}: {proposal.reason}", highlight=False)
+    if not crystals:
+        raise InputError(f"none of {n} proposals became a crystal; widen --min-atoms/--max-atoms or raise -n")
+    write(crystals, output)
+    if as_json:
+        show_json(row_of_crystal(crystal) for crystal in crystals)
+    else:
+        out.print(f"{len(crystals)} crystals of {n} proposals in {output}", highlight=False, soft_wrap=True)

@@ -1,0 +1,66 @@
+"""The command ``kappaforge``: one file per sub-command, which parses, calls and prints.
+
+The files import the steps inside their functions, so that ``--help`` does not wait for the numerical libraries.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from kappaforge import __version__
+from kappaforge.cli import describe, generate, init, kappa, relax, report, run, screen, select, status
+from kappaforge.errors import InputError, KappaforgeError
+
+app = typer.Typer(
+    name="kappaforge",
+    help="Find crystals with ultrahigh lattice thermal conductivity.\n\n"
+    "One crystal: kappaforge kappa POSCAR. A campaign: kappaforge init RUN, then kappaforge run RUN; "
+    "run it again after any interruption and it goes on. Each step is also a command on files.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("init", rich_help_panel="A campaign")(init.init)
+app.command("run", rich_help_panel="A campaign")(run.run)
+app.command("resume", rich_help_panel="A campaign")(run.resume)
+app.command("status", rich_help_panel="A campaign")(status.status)
+app.command("report", rich_help_panel="A campaign")(report.report)
+app.command("generate", rich_help_panel="One step, on files")(generate.generate)
+app.command("relax", rich_help_panel="One step, on files")(relax.relax)
+app.command("screen", rich_help_panel="One step, on files")(screen.screen)
+app.command("describe", rich_help_panel="One step, on files")(describe.describe)
+app.command("select", rich_help_panel="One step, on files")(select.select)
+app.command("kappa", rich_help_panel="One step, on files")(kappa.kappa)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kappaforge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Hold the options that stand before a sub-command."""
+
+
+def main() -> None:
+    """Run the command line; exits with 0, 1 (it failed), 2 (bad input) or 130 (interrupted)."""
+    try:
+        app()
+    except InputError as error:
+        sys.exit(_complain(error, 2))
+    except KappaforgeError as error:
+        sys.exit(_complain(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(_complain("interrupted; what was finished is kept, run the same command again to go on", 130))
+
+
+def _complain(message: object, code: int) -> int:
+    print(f"kappaforge: {message}", file=sys.stderr)
+    return code

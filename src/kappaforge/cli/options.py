@@ -1,0 +1,21 @@
+"""Arguments and options that several sub-commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
+InputPaths = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILES...", help="CIF, POSCAR, extXYZ, .res or CDVAE csv files, or folders of them."),
+]
+OutputPath = Annotated[Path | None, typer.Option("--output", "-o", help="Write the crystals here (extXYZ, CIF, …).")]
+PotentialName = Annotated[
+    str, typer.Option("--potential", "-p", help="tersoff, 7net-0, or ase:module.path:factory for any ASE calculator.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per crystal and nothing else.")]
+Workers = Annotated[int, typer.Option("--workers", "-w", min=0, help="Worker processes; 0 for one per core.")]
+Seed = Annotated[int, typer.Option("--seed", "-s", min=0, help="Seed of everything random.")]

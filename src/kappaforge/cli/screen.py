@@ -1,0 +1,62 @@
+"""``kappaforge screen``: keep the unique, novel, symmetric crystals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kappaforge.cli.files import read_crystals
+from kappaforge.cli.options import AsJson, InputPaths, OutputPath
+from kappaforge.cli.terminal import out, show_json
+
+
+def screen(
+    paths: InputPaths,
+    output: OutputPath = None,
+    reference: Annotated[
+        list[Path] | None, typer.Option("--reference", "-r", help="Crystals that count as known; may be repeated.")
+    ] = None,
+    max_atoms: Annotated[int, typer.Option(help="Most atoms in the primitive cell.")] = 12,
+    min_operations: Annotated[int, typer.Option(help="Fewest symmetry operations.")] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the unique, novel and symmetric crystals, in their order; the others are named with the reason."""
+    from rich.table import Table
+
+    from kappaforge.cli.rows import row_of_crystal
+    from kappaforge.dataset.writers import write
+    from kappaforge.screen.settings import ScreenSettings
+    from kappaforge.screen.symmetry import symmetry
+    from kappaforge.screen.unique import group, match
+
+    settings = ScreenSettings(max_atoms=max_atoms, min_symmetry_operations=min_operations)
+    crystals = read_crystals(paths)
+    known = read_crystals(reference) if reference else []
+    labels = group(crystals, settings)
+    found = match(crystals, known, settings)
+    rows, kept = [], []
+    for index, crystal in enumerate(crystals):
+        record = symmetry(crystal, settings)
+        if labels[index] != index:
+            reason = f"same as {crystals[labels[index]].id}"
+        elif found[index] >= 0:
+            reason = f"same as {known[found[index]].id} of the reference"
+        else:
+            reason = record.reason
+        if not reason:
+            kept.append(crystal)
+        rows.append(row_of_crystal(crystal, record, reason=reason, novel=bool(found[index] < 0)))
+    if output is not None and kept:
+        write(kept, output)
+    if as_json:
+        show_json(rows)
+        return
+    table = Table("id", "formula", "N", "space group", "operations", "left because")
+    for row in rows:
+        table.add_row(
+            row.id, row.formula, str(row.n_atoms), str(row.space_group_number), str(row.symmetry_operations), row.reason
+        )
+    out.print(table)
+    out.print(f"{len(kept)} of {len(crystals)} kept" + (f", in {output}" if output and kept else ""))

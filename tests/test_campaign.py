@@ -1,0 +1,165 @@
+"""A whole campaign on real potentials, small enough for every test run."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kappaforge.campaign.campaign import Campaign
+from kappaforge.campaign.ledger import Ledger
+from kappaforge.config import CampaignSettings, load_campaign
+from kappaforge.crystal import Crystal
+from kappaforge.errors import InputError
+from kappaforge.store.published import Published
+from kappaforge.store.run_folder import DATABASE, RunFolder
+
+SMALL = """
+name = "small"
+seed = 4
+[generate]
+n = 12
+max_atoms = 4
+[screen]
+max_atoms = 4
+[select]
+known = ["diamond", "lonsdaleite"]
+benchmarks = 1
+neighbours = 1
+ultrahigh_kappa_w_per_mk = 100.0
+[kappa]
+supercell = [2, 2, 2]
+mesh = [4, 4, 4]
+[engine]
+workers = 2
+batch_size = 4
+"""
+
+
+def make_run(folder: Path, text: str = SMALL) -> Path:
+    folder.mkdir()
+    (folder / "campaign.toml").write_text(text)
+    return folder
+
+
+def drive(folder: Path) -> Published:
+    with RunFolder.open(folder, write=True) as opened:
+        return Campaign(load_campaign(folder / "campaign.toml"), opened).run()
+
+
+def table(published: Published) -> list[dict]:
+    """Return the rows without the time they took, which no two runs share."""
+    return [{key: value for key, value in row.to_dict().items() if key != "seconds"} for row in published.rows]
+
+
+def task_keys(folder: Path) -> list[str]:
+    with sqlite3.connect(folder / DATABASE) as connection:
+        return [key for (key,) in connection.execute("SELECT key FROM tasks ORDER BY key")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Published]:
+    folder = make_run(tmp_path_factory.mktemp("campaign") / "run")
+    return folder, drive(folder)
+
+
+def test_campaign_goes_from_generator_to_kappa(finished: tuple[Path, Published]) -> None:
+    _, published = finished
+    rows = {row.id: row for row in published.rows}
+    assert published.counts["generate"] >= 10
+    assert rows["diamond"].role == "benchmark"
+    assert rows["diamond"].status == "ok"
+    assert rows["diamond"].kappa_rta_max_w_per_mk > 100
+    assert {"benchmark", "neighbour"} <= {row.role for row in published.rows}
+    assert len(published.crystals) == len(published.rows)
+
+
+def test_every_crystal_has_its_whole_history(finished: tuple[Path, Published]) -> None:
+    _, published = finished
+    for row, crystal in zip(published.rows, published.crystals, strict=True):
+        assert row.id == crystal.id
+        assert row.stage in ("relax", "screen", "select", "kappa")
+        assert row.status == "ok" or row.reason
+        if row.stage == "kappa":
+            assert len(crystal.parents) == 2, "as it came, and as relaxed for screening"
+            assert row.potential == "tersoff"
+
+
+def test_second_run_reuses_everything(finished: tuple[Path, Published]) -> None:
+    folder, published = finished
+    keys = task_keys(folder)
+    start = time.monotonic()
+    again = drive(folder)
+    assert time.monotonic() - start < 5
+    assert task_keys(folder) == keys
+    assert table(again) == table(published)
+
+
+def test_in_process_run_gives_the_same_table(finished: tuple[Path, Published], tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", SMALL.replace("workers = 2", 'executor = "in-process"'))
+    assert table(drive(folder)) == table(finished[1])
+
+
+def test_changed_setting_repeats_only_what_depends_on_it(finished: tuple[Path, Published], tmp_path: Path) -> None:
+    folder, _ = finished
+    done = set(task_keys(folder))
+    other = tmp_path / "other"
+    subprocess.run(["cp", "-r", folder, other], check=True)
+    (other / "campaign.toml").write_text(SMALL.replace("mesh = [4, 4, 4]", "mesh = [5, 5, 5]"))
+    drive(other)
+    with sqlite3.connect(other / DATABASE) as connection:
+        rows = connection.execute("SELECT key, step FROM tasks").fetchall()
+    assert {step for key, step in rows if key not in done} <= {"kappa of benchmarks", "kappa of neighbours"}
+    assert done < {key for key, _ in rows}
+
+
+def test_driver_killed_at_random_moments_ends_with_the_same_table(
+    finished: tuple[Path, Published], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """A task finished twice would raise `StoreError`, as its key is the primary key of its row."""
+    folder = make_run(tmp_path / "run")
+    command = [sys.executable, "-c", "from kappaforge.cli.main import main; main()", "run", str(folder), "--json"]
+    kills = 0
+    while True:
+        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            limit = rng.uniform(2.0, 8.0) if kills < 5 else None
+            output, errors = driver.communicate(timeout=limit)
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(driver.pid, signal.SIGKILL)
+            driver.wait()
+            kills += 1
+    assert driver.returncode == 0, errors
+    assert kills > 0, "the run ended before the first kill: shorten the first interval"
+    rows = {row["id"]: row for row in map(json.loads, output.splitlines())}
+    expected = {row["id"]: row for row in table(finished[1])}
+    assert rows.keys() == expected.keys()
+    for name, row in rows.items():
+        assert {key: value for key, value in row.items() if key != "seconds"} == expected[name]
+    assert task_keys(folder) == task_keys(finished[0])
+
+
+def test_unknown_known_crystal_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", SMALL.replace('"diamond"', '"diamnd"'))
+    with pytest.raises(InputError, match=r"\[select\] known: .* \(did you mean 'diamond'\?\)"):
+        drive(folder)
+
+
+def test_two_crystals_of_one_id_are_refused(diamond: Crystal) -> None:
+    ledger = Ledger()
+    ledger.enter(diamond)
+    with pytest.raises(InputError, match="two crystals have the id 'diamond'"):
+        ledger.enter(diamond)
+
+
+def test_settings_are_published_whole() -> None:
+    published = Ledger().publish(CampaignSettings(), {})
+    assert published.settings["select"]["benchmarks"] == 50
+    assert {"kappaforge", "numpy", "phono3py"} <= published.versions.keys()

@@ -1,0 +1,133 @@
+"""The command line as a user meets it: real processes, real files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import read, write
+
+from kappaforge.store.row import COLUMNS
+
+
+def kappaforge(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from kappaforge.cli.main import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def succeed(*arguments: object) -> str:
+    ended = kappaforge(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def refuse(*arguments: object) -> str:
+    """Return the one line with which bad input is refused."""
+    ended = kappaforge(*arguments)
+    assert ended.returncode == 2, (ended.returncode, ended.stdout, ended.stderr)
+    assert "Traceback" not in ended.stderr
+    lines = ended.stderr.strip().splitlines()
+    assert len(lines) == 1, ended.stderr
+    return lines[0]
+
+
+def rows(text: str) -> list[dict]:
+    found = [json.loads(line) for line in text.splitlines()]
+    assert all(tuple(row) == COLUMNS for row in found)
+    return found
+
+
+@pytest.fixture
+def poscar(tmp_path: Path) -> Path:
+    path = tmp_path / "POSCAR"
+    write(path, bulk("C", "diamond", a=3.56), format="vasp")
+    return path
+
+
+def test_help_lists_every_command() -> None:
+    text = succeed("--help")
+    for command in ("init", "run", "resume", "status", "report", "generate", "relax", "screen", "describe", "select"):
+        assert command in text
+    assert succeed("--version").startswith("kappaforge ")
+
+
+def test_kappa_of_a_poscar_tells_tensor_mesh_supercell_potential_and_time_per_part(poscar: Path) -> None:
+    text = succeed("kappa", poscar, "--mesh", "5", "--supercell", "2")
+    for fact in ("largest eigenvalue", "5×5×5", "2×2×2 of the primitive cell", "tersoff", "relax", "forces", "Fd-3m"):
+        assert fact in text
+
+
+def test_kappa_json_has_the_columns_and_an_isotropic_tensor_for_a_cubic_crystal(poscar: Path) -> None:
+    (row,) = rows(succeed("kappa", poscar, "--mesh", "5", "--supercell", "2", "--json"))
+    tensor = np.array(row["kappa_rta_w_per_mk"])
+    assert (row["status"], row["mesh"], row["space_group_number"], row["n_atoms"]) == ("ok", [5, 5, 5], 227, 2)
+    np.testing.assert_allclose(tensor, row["kappa_rta_max_w_per_mk"] * np.eye(3), atol=1e-6 * tensor.max())
+
+
+def test_steps_hand_files_to_each_other(tmp_path: Path) -> None:
+    names = ("raw.extxyz", "relaxed.extxyz", "kept.cif", "few.extxyz")
+    raw, relaxed, kept, chosen = (tmp_path / name for name in names)
+    generated = rows(succeed("generate", "-n", 6, "--seed", 3, "--max-atoms", 4, "--output", raw, "--json"))
+    assert len(generated) == len(read(raw, ":"))
+    records = rows(succeed("relax", raw, "--output", relaxed, "--json"))
+    assert [row["id"] for row in records] == [row["id"] for row in generated]
+    converged = [row["id"] for row in records if row["status"] == "ok"]
+    screened = rows(succeed("screen", relaxed, "--output", kept, "--json"))
+    assert [row["id"] for row in screened] == converged
+    survivors = [row["id"] for row in screened if not row["reason"]]
+    assert survivors
+    described = rows(succeed("describe", kept, "--output", tmp_path / "features.h5", "--json"))
+    assert [row["id"] for row in described] == survivors
+    assert (tmp_path / "features.h5").exists()
+    picked = rows(succeed("select", kept, "-n", 2, "--output", chosen, "--json"))
+    assert {row["id"] for row in picked} <= set(survivors)
+    assert len(read(chosen, ":")) == len(picked) == min(2, len(survivors))
+
+
+def test_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        succeed("generate", "-n", 3, "--seed", 5, "--max-atoms", 4, "--output", tmp_path / f"{name}.extxyz")
+    assert (tmp_path / "a.extxyz").read_bytes() == (tmp_path / "b.extxyz").read_bytes()
+
+
+def test_bad_files_are_refused_in_one_line(tmp_path: Path, poscar: Path) -> None:
+    assert "POSCAR" in refuse("kappa", tmp_path / "POSCARR")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert str(empty) in refuse("relax", empty)
+    overlapping = bulk("C", "diamond", a=3.56)
+    overlapping.positions[1] = overlapping.positions[0] + [0.1, 0.0, 0.0]
+    write(tmp_path / "overlap.cif", overlapping)
+    assert "overlap.cif" in refuse("kappa", tmp_path / "overlap.cif")
+    garbage = tmp_path / "garbage.cif"
+    garbage.write_text("this is no crystal")
+    assert "garbage.cif" in refuse("screen", garbage)
+
+
+def test_element_the_potential_does_not_know_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "POSCAR", bulk("Cu"), format="vasp")
+    assert "does not know Cu" in refuse("kappa", tmp_path / "POSCAR")
+    assert "does not know Cu" in refuse("relax", tmp_path / "POSCAR")
+
+
+def test_wrong_names_and_numbers_are_refused(tmp_path: Path, poscar: Path) -> None:
+    assert "did you mean 'tersoff'?" in refuse("kappa", poscar, "--potential", "tersof")
+    assert "--mesh" in refuse("kappa", poscar, "--mesh", "3x3")
+    assert "did you mean 'demo'?" in refuse("init", tmp_path / "run", "--template", "dem")
+
+
+def test_run_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert "kappaforge init" in refuse("run", run)
+    succeed("init", run, "--template", "demo")
+    assert "exists already" in refuse("init", run)
+    succeed("init", run, "--template", "demo", "--keep")
+    assert "nothing to resume" in refuse("resume", run)
+    assert "kappaforge run" in refuse("status", run)
+    assert "kappaforge run" in refuse("report", run)
+    settings = run / "campaign.toml"
+    settings.write_text(settings.read_text().replace("n = 160", "nn = 160"))
+    assert "[generate] unknown key 'nn'" in refuse("run", run)
