@@ -10,6 +10,7 @@ from kappaforge.potentials.base import Potential
 
 _POTENTIALS = {
     "tersoff": "kappaforge.potentials.tersoff:tersoff",
+    "brenner": "kappaforge.potentials.tersoff:brenner",
     "7net-0": "kappaforge.potentials.sevennet:sevennet_0",
 }
 """Name → module and function that builds it; a module is imported only when its potential is asked for."""
