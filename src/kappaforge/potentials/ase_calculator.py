@@ -12,10 +12,11 @@ from types import ModuleType
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
 from ase.io.jsonio import encode
 
 from kappaforge.errors import InputError
-from kappaforge.potentials.base import Batch, Prediction
+from kappaforge.potentials.base import Batch, Prediction, require_elements
 
 NEEDED = ("energy", "forces", "stress")
 """Properties a calculator must implement, in ASE's names, units and signs."""
@@ -44,8 +45,11 @@ class AsePotential:
 
     def compute(self, batch: Batch) -> Prediction:
         """Return energies, forces and stresses; see `kappaforge.potentials.base.Potential`."""
+        require_elements(self, frozenset(chemical_symbols[number] for number in np.unique(batch.numbers)))
         prediction = Prediction.nan_for(batch)
         for index, rows in enumerate(batch.slices):
+            if not (np.isfinite(batch.cells[index]).all() and np.isfinite(batch.positions[rows]).all()):
+                continue  # some neighbour lists never end on these
             atoms = Atoms(batch.numbers[rows], batch.positions[rows], cell=batch.cells[index], pbc=True)
             atoms.calc = self.calculator
             try:

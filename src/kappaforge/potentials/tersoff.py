@@ -16,7 +16,7 @@ from matscipy.calculators.manybody.explicit_forms.tersoff_brenner import (
     Tersoff_PRB_39_5566_Si_C,
     TersoffBrenner,
 )
-from matscipy.neighbours import first_neighbours, neighbour_list, triplet_list
+from matscipy.neighbours import neighbour_list
 from matscipy.numpy_tricks import mabincount
 
 from kappaforge.potentials.base import Batch, Prediction, require_elements
@@ -93,11 +93,10 @@ class BondOrderPotential:
         i, j, r_vec, crushed = self._bonds(batch)
         # Overlapping atoms divide by zero: their NaN stays within the sums of their own crystal.
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "'where' used without 'out'", UserWarning
-            )  # matscipy masks what it leaves
+            # matscipy discards what this warning is about.
+            warnings.filterwarnings("ignore", "'where' used without 'out'", UserWarning)
             r = np.linalg.norm(r_vec, axis=1)
-            ij, ik = triplet_list(first_neighbours(n_atoms, i))
+            ij, ik = _angles(i, n_atoms)
             # Column order makes matscipy's many norms over the three components several times faster.
             rij, rik, type_i = np.asfortranarray(r_vec[ij]), np.asfortranarray(r_vec[ik]), types[i]
             type_ij = form["pair_type"](type_i, types[j])
@@ -143,3 +142,16 @@ class BondOrderPotential:
             return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)), crushed
         firsts, seconds, vectors = zip(*found, strict=True)
         return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(vectors), crushed
+
+
+def _angles(i: np.ndarray, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return all ordered pairs of different bonds that start at the same atom, given the sorted atoms i of the bonds.
+
+    Not matscipy's `triplet_list`: the `first_neighbours` it needs crashes where no atom has a bond.
+    """
+    bonds_of = np.bincount(i, minlength=n_atoms)
+    partners = bonds_of[i]
+    first_of_bond = (np.cumsum(bonds_of) - bonds_of)[i]
+    ij = np.repeat(np.arange(len(i)), partners)
+    ik = np.arange(len(ij)) - np.repeat(np.cumsum(partners) - partners - first_of_bond, partners)
+    return ij[ij != ik], ik[ij != ik]
