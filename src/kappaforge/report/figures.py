@@ -1,0 +1,289 @@
+"""The figures of a report, one function each over plain arrays.
+
+Colour runs through *viridis*, whose lightness rises with the value, and roles differ in shape, so that every figure
+can be read in greyscale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from kappaforge.report.labels import name_points
+from kappaforge.store.files import replacing
+
+ULTRAHIGH_KAPPA_W_PER_MK = 800.0
+"""The paper's limit of an ultrahigh conductor (doi 10.1038/s41524-025-01592-8, Results)."""
+
+KAPPA_LABEL = "largest eigenvalue of κ (W/(m·K))"
+MARKERS = {"benchmark": "s", "neighbour": "^", "": "o"}
+ROLE_NAMES = {"benchmark": "benchmark", "neighbour": "neighbour", "": "crystal"}
+_styled = matplotlib.rc_context(
+    {
+        "svg.hashsalt": "kappaforge",  # without it the ids inside an SVG change from run to run
+        "font.family": "DejaVu Sans",  # shipped with matplotlib: the same text on every machine
+        "font.size": 9.0,
+        "axes.titlesize": 10.0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "hatch.linewidth": 0.8,
+    }
+)
+_RASTERISE_BEYOND = 2000
+"""More points than this go into an SVG as one image: the file stays small and browsers stay quick."""
+
+
+@_styled
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write ``stem.png`` and ``stem.svg``, the same bytes for the same figure; return their paths."""
+    paths = stem.with_suffix(".png"), stem.with_suffix(".svg")
+    for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=metadata)
+    return paths
+
+
+@_styled
+def crystal_map(
+    xy: np.ndarray,
+    kappa_w_per_mk: np.ndarray,
+    roles: Sequence[str],
+    names: Sequence[str],
+) -> Figure:
+    """Draw the map of all candidates: grey points, with shapes for the roles and colour for κ where it is known.
+
+    Parameters
+    ----------
+    xy
+        Map coordinates (t-SNE of the averaged SOAP), shape (n, 2), arbitrary units; NaN for crystals not on the map.
+    kappa_w_per_mk
+        Largest eigenvalue of κ, shape (n,), W/(m·K); NaN where unknown.
+    roles
+        For each crystal ``benchmark``, ``neighbour`` or nothing.
+    names
+        For each crystal the name to write beside it, or nothing.
+    """
+    xy = np.reshape(np.asarray(xy, dtype=float), (-1, 2))
+    kappa = np.asarray(kappa_w_per_mk, dtype=float)
+    role_of = _known_roles(roles)
+    placed = np.isfinite(xy).all(axis=1)
+    if not placed.any():
+        return _empty("No crystal is on the map yet")
+    known = np.isfinite(kappa)
+    figure, axes = _axes((7.2, 5.4))
+    background = placed & (role_of == "") & ~known
+    many = bool(background.sum() > _RASTERISE_BEYOND)
+    axes.scatter(xy[background, 0], xy[background, 1], s=9, c="0.72", linewidths=0, zorder=2, rasterized=many)
+    legend = [_key("o", "0.72", "candidate", size=3.5, edge="none")] if background.any() else []
+    limits = _colour_limits(kappa[placed & known])
+    drawn = None
+    for role, marker in MARKERS.items():
+        of_role = placed & (role_of == role)
+        coloured, hollow = of_role & known, of_role & ~known & (role != "")
+        style: dict[str, Any] = {"marker": marker, "s": 46, "edgecolors": "black", "linewidths": 0.7}
+        if coloured.any():
+            order = np.flatnonzero(coloured)[np.argsort(kappa[coloured], kind="stable")]  # the best on top
+            drawn = axes.scatter(
+                xy[order, 0],
+                xy[order, 1],
+                c=kappa[order],
+                cmap="viridis",
+                vmin=limits[0],
+                vmax=limits[1],
+                zorder=4,
+                **style,
+            )
+            legend.append(_key(marker, "0.6", ROLE_NAMES[role]))
+        if hollow.any():
+            axes.scatter(xy[hollow, 0], xy[hollow, 1], c="white", zorder=3, **style)
+            legend.append(_key(marker, "white", f"{ROLE_NAMES[role]} without κ"))
+    if drawn is not None:
+        figure.colorbar(drawn, ax=axes, label=KAPPA_LABEL, fraction=0.05, pad=0.02)
+    axes.set(xlabel="t-SNE 1 (arbitrary units)", ylabel="t-SNE 2 (arbitrary units)", xticks=[], yticks=[])
+    axes.margins(0.08)
+    axes.legend(handles=legend, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=3)
+    name_points(axes, xy, names, marked=placed & ((role_of != "") | known))
+    return figure
+
+
+@_styled
+def kappa_histogram(groups: Mapping[str, np.ndarray]) -> Figure:
+    """Draw how κ is distributed in each group of crystals.
+
+    Parameters
+    ----------
+    groups
+        Largest eigenvalues of κ, W/(m·K), by the role of their crystals (``benchmark``, ``neighbour`` or nothing).
+    """
+    values = {role: np.asarray(kappa)[np.isfinite(kappa)] for role, kappa in groups.items()}
+    values = {role: kappa for role, kappa in values.items() if len(kappa)}
+    if not values:
+        return _empty("κ of no crystal is known yet")
+    looks: tuple[dict[str, Any], ...] = (
+        {"facecolor": "0.8", "edgecolor": "0.25"},
+        {"facecolor": "none", "edgecolor": "black", "hatch": "////"},
+        {"facecolor": "none", "edgecolor": "0.45", "hatch": "...."},
+    )
+    everything = np.concatenate(list(values.values()))
+    edges = _bins(float(everything.max()))
+    figure, axes = _axes((6.4, 4.0))
+    for (role, kappa), look in zip(values.items(), looks, strict=False):
+        share = np.mean(kappa > ULTRAHIGH_KAPPA_W_PER_MK)
+        label = f"{ROLE_NAMES[role]} (n = {len(kappa)}, {share:.0%} ultrahigh)"
+        axes.hist(kappa, bins=edges.tolist(), histtype="stepfilled", linewidth=1.1, label=label, **look)
+    _mark_ultrahigh(axes, vertical=True)
+    axes.set(xlabel=KAPPA_LABEL, ylabel="number of crystals", xlim=(0, edges[-1]))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=2)
+    return figure
+
+
+@_styled
+def kappa_ranking(names: Sequence[str], eigenvalues_w_per_mk: np.ndarray, limit: int = 25) -> Figure:
+    """Draw the best conductors with the three eigenvalues of their κ: how good, and how anisotropic.
+
+    Parameters
+    ----------
+    names
+        One for each crystal.
+    eigenvalues_w_per_mk
+        Eigenvalues of κ, shape (n, 3), W/(m·K); NaN where unknown.
+    limit
+        Draw at most so many.
+    """
+    values = np.sort(np.reshape(np.asarray(eigenvalues_w_per_mk, dtype=float), (-1, 3)), axis=1)
+    finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if not len(finite):
+        return _empty("κ of no crystal is known yet")
+    best = finite[np.argsort(-values[finite, 2], kind="stable")][:limit]
+    rows = np.arange(len(best))
+    figure, axes = _axes((6.4, 1.5 + 0.2 * max(len(best), 4)))
+    axes.hlines(rows, values[best, 0], values[best, 2], color="0.6", linewidth=1.2, zorder=2)
+    looks = (("|", "black", "smallest eigenvalue"), ("o", "white", "middle"), ("D", "black", "largest"))
+    for column, (marker, colour, label) in enumerate(looks):
+        edge = "black" if marker != "|" else None
+        axes.scatter(values[best, column], rows, marker=marker, c=colour, edgecolors=edge, s=26, zorder=3, label=label)
+    axes.set(xlabel="eigenvalues of κ (W/(m·K))", xlim=(0, _round_up(1.03 * float(values[best, 2].max()))))
+    _mark_ultrahigh(axes, vertical=True)
+    axes.set_ylim(max(len(best), 4) - 0.4, -0.6)
+    axes.set_yticks(rows, [_shortened(names[index]) for index in best])
+    axes.grid(axis="y", color="0.92")
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+    return figure
+
+
+@_styled
+def kappa_over_density(
+    density_g_per_cm3: np.ndarray,
+    kappa_w_per_mk: np.ndarray,
+    roles: Sequence[str],
+    names: Sequence[str],
+) -> Figure:
+    """Draw κ over the mass density: stiff, dense networks conduct best.
+
+    Parameters
+    ----------
+    density_g_per_cm3, kappa_w_per_mk
+        Shape (n,), g/cm³ and W/(m·K) (largest eigenvalue); NaN where unknown.
+    roles, names
+        As in `crystal_map`.
+    """
+    xy = np.column_stack([np.asarray(density_g_per_cm3, dtype=float), np.asarray(kappa_w_per_mk, dtype=float)])
+    shown = np.isfinite(xy).all(axis=1)
+    if not shown.any():
+        return _empty("κ of no crystal is known yet")
+    role_of = _known_roles(roles)
+    colours = {"benchmark": "0.35", "neighbour": "white", "": "0.75"}
+    figure, axes = _axes((6.4, 4.4))
+    for role, marker in MARKERS.items():
+        of_role = shown & (role_of == role)
+        if of_role.any():
+            axes.scatter(
+                xy[of_role, 0],
+                xy[of_role, 1],
+                marker=marker,
+                s=40,
+                c=colours[role],
+                edgecolors="black",
+                linewidths=0.7,
+                label=ROLE_NAMES[role],
+            )
+    axes.margins(0.1)
+    axes.set_ylim(0, _round_up(float(xy[shown, 1].max()) * 1.05))
+    _mark_ultrahigh(axes, vertical=False)
+    axes.set(xlabel="density (g/cm³)", ylabel=KAPPA_LABEL)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=3)
+    name_points(axes, xy, names, marked=shown)
+    return figure
+
+
+def _known_roles(roles: Sequence[str]) -> np.ndarray:
+    """Roles as an array; one without a marker of its own counts as none."""
+    return np.array([role if role in MARKERS else "" for role in roles], dtype=str)
+
+
+def _axes(size_inches: tuple[float, float]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size_inches, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+@_styled
+def _empty(message: str) -> Figure:
+    """A figure that says why there is nothing in it."""
+    figure, axes = _axes((6.4, 2.0))
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, message, ha="center", va="center", fontsize=12, color="0.35", transform=axes.transAxes)
+    return figure
+
+
+def _key(marker: str, colour: str, label: str, size: float = 6.5, edge: str = "black") -> Line2D:
+    return Line2D(
+        [], [], linestyle="none", marker=marker, markersize=size, markerfacecolor=colour, markeredgecolor=edge,
+        markeredgewidth=0.7, label=label,
+    )  # fmt: skip
+
+
+def _mark_ultrahigh(axes: Axes, vertical: bool) -> None:
+    """A dashed line at the limit of ultrahigh κ, where the axis reaches it."""
+    low, high = axes.get_xlim() if vertical else axes.get_ylim()
+    if low < ULTRAHIGH_KAPPA_W_PER_MK < high:
+        line = axes.axvline if vertical else axes.axhline
+        line(
+            ULTRAHIGH_KAPPA_W_PER_MK, color="0.4", linestyle="--", linewidth=0.9, zorder=1, label="limit of ultrahigh κ"
+        )
+
+
+def _bins(largest: float) -> np.ndarray:
+    """At most about thirty bins from zero, one edge of which is the limit of ultrahigh κ."""
+    parts = next((parts for parts in (64, 32, 16, 8, 4, 2, 1) if largest * parts <= 32 * ULTRAHIGH_KAPPA_W_PER_MK), 1)
+    width = ULTRAHIGH_KAPPA_W_PER_MK / parts
+    return width * np.arange(np.floor(largest / width) + 2)
+
+
+def _colour_limits(kappa: np.ndarray) -> tuple[float, float]:
+    """From zero, so that a colour means the same ratio in every map of one run."""
+    return (0.0, _round_up(float(kappa.max()))) if len(kappa) else (0.0, 1.0)
+
+
+def _round_up(value: float) -> float:
+    """The next value with two digits, so that axes end on a round number."""
+    if value <= 0:
+        return 1.0
+    step = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(np.ceil(value / step) * step)
+
+
+def _shortened(name: str, length: int = 28) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
