@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from kappaforge.store.row import Row
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 120)  # rich would cut tables in a pipe at 80 columns
 err = Console(stderr=True)
 
 

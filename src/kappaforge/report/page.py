@@ -11,9 +11,9 @@ from kappaforge import __version__
 from kappaforge.crystal import Crystal
 from kappaforge.report.assets import SCRIPT, STYLE
 from kappaforge.report.explorer import chemiscope_licence, chemiscope_script, explorer_data, json_for_script
-from kappaforge.report.tables import NOTHING, by_rank, kappa_eigenvalues, kappa_text, number
+from kappaforge.report.tables import NOTHING, kappa_eigenvalues, kappa_text, number
 from kappaforge.store.published import Published
-from kappaforge.store.row import Row
+from kappaforge.store.row import Row, ranked
 
 # The browser itself refuses everything that is not in the file; chemiscope's WebGL layer compiles its shaders' drivers.
 POLICY = (
@@ -41,7 +41,7 @@ def page(published: Published, pictures: Sequence[Picture]) -> str:
         Its figures, in the order in which they are shown.
     """
     title = escape(published.name)
-    rows = by_rank(published.rows)
+    rows = ranked(published.rows)
     crystal_of = {row.id: crystal for row, crystal in zip(published.rows, published.crystals, strict=True)}
     crystals = [crystal_of[row.id] for row in rows]
     sections = [
@@ -83,7 +83,7 @@ def page(published: Published, pictures: Sequence[Picture]) -> str:
 
 def summary(published: Published) -> str:
     """Say in a sentence or two what was run, with which potential, and what came out."""
-    rows = by_rank(published.rows)
+    rows = ranked(published.rows)
     with_kappa = [row for row in rows if row.kappa_rta_max_w_per_mk is not None]
     steps = " → ".join(published.counts)
     said = f"{_count(len(rows), 'crystal')}" + (f" ({steps})" if steps else "") + ". "

@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,6 @@ from kappaforge.store.row import COLUMNS, Row, ranked
 
 NOTHING = "–"
 """What a table shows where nothing was computed."""
-
-
-def by_rank(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows ranked by κ, with None in place of every number that is not finite.
-
-    JSON has no NaN, and a NaN among the κ would leave the order undefined.
-    """
-    return ranked([_finite(row) for row in rows])
-
-
-def _finite(row: Row) -> Row:
-    broken: dict[str, Any] = {
-        field.name: None
-        for field in fields(row)
-        if isinstance(value := getattr(row, field.name), float | np.ndarray) and not np.isfinite(value).all()
-    }
-    return replace(row, **broken) if broken else row
 
 
 def kappa_eigenvalues(row: Row) -> tuple[float, float, float] | None:
@@ -56,7 +38,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in by_rank(rows):
+    for row in ranked(rows):
         writer.writerow({name: _cell(value) for name, value in row.to_dict().items()})
     return buffer.getvalue()
 
@@ -69,7 +51,7 @@ def _cell(value: Any) -> str:
 
 def to_json(rows: Sequence[Row]) -> str:
     """Return the ranked rows as a JSON list, one crystal per line."""
-    return "[\n" + ",\n".join(row.to_json() for row in by_rank(rows)) + "\n]\n" if rows else "[]\n"
+    return "[\n" + ",\n".join(row.to_json() for row in ranked(rows)) + "\n]\n" if rows else "[]\n"
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -89,7 +71,7 @@ def ranked_table(rows: Sequence[Row], limit: int | None = None) -> Table:
     limit
         Show at most so many; None shows all.
     """
-    ordered = by_rank(rows)
+    ordered = ranked(rows)
     shown = ordered[:limit]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     if len(shown) < len(ordered):

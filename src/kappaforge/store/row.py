@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -65,6 +66,6 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
-def ranked(rows: list[Row]) -> list[Row]:
+def ranked(rows: Sequence[Row]) -> list[Row]:
     """Return the rows by falling largest eigenvalue of κ, those without κ last; ties by id."""
     return sorted(rows, key=lambda row: (-(row.kappa_rta_max_w_per_mk or 0.0), row.id))
