@@ -201,7 +201,7 @@ def _record(
     status, reason = verdict
     rows = state.geometry.slices[index]
     relaxed = crystal
-    if status != "failed":
+    if status != "failed" and step > 0:
         relaxed = crystal.moved_to(state.geometry.cells[index], state.geometry.positions[rows])
     return RelaxRecord(
         id=crystal.id,

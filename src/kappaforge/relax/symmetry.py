@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 from ase.spacegroup.symmetrize import IntermediateDatasetError, get_symmetrized_atoms, prep_symmetry
+from spglib import SpglibError
 
 from kappaforge.crystal import Crystal
 
@@ -40,15 +44,17 @@ class SymmetryProjector:
 def symmetrised(crystal: Crystal, symprec: float) -> tuple[Crystal, SymmetryProjector]:
     """Return the crystal with its symmetry made exact, and what keeps it so.
 
-    Where spglib finds no consistent symmetry within `symprec` (Å), the crystal comes back as it is, with the identity.
+    Where spglib finds no consistent symmetry within `symprec` (Å), the crystal comes back as it is, with averages that
+    change nothing.
     """
     try:
-        atoms, _ = get_symmetrized_atoms(crystal.to_ase(), symprec)
-        rotations, _, images = prep_symmetry(atoms, symprec)
-    except (IntermediateDatasetError, AssertionError, AttributeError, ValueError):
+        with _environment_restored():
+            atoms, _ = get_symmetrized_atoms(crystal.to_ase(), symprec)
+            rotations, _, images = prep_symmetry(atoms, symprec)
+    except (SpglibError, IntermediateDatasetError, AssertionError):
         return crystal, SymmetryProjector(np.eye(3 * len(crystal)), np.eye(9))
     cell = atoms.cell.array
-    cartesian = np.einsum("ba,kbc,cd->kad", cell, rotations, np.linalg.inv(cell).T, optimize=False)
+    cartesian = cell.T @ rotations @ np.linalg.inv(cell).T
     n_atoms, n_operations = len(crystal), len(rotations)
     vectors = np.zeros((n_atoms, 3, n_atoms, 3))
     for rotation, image in zip(cartesian, images, strict=True):
@@ -56,3 +62,16 @@ def symmetrised(crystal: Crystal, symprec: float) -> tuple[Crystal, SymmetryProj
     tensor = np.einsum("kac,kbd->abcd", cartesian, cartesian) / n_operations
     exact = replace(crystal, cell=cell, positions=atoms.positions)
     return exact, SymmetryProjector(vectors.reshape(3 * n_atoms, -1), tensor.reshape(9, 9))
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Undo what ASE leaves behind: a variable that makes spglib raise, for everyone, where it returned None before."""
+    name = "SPGLIB_OLD_ERROR_HANDLING"
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
