@@ -88,7 +88,7 @@ def test_every_crystal_has_its_whole_history(finished: tuple[Path, Published]) -
         assert row.status == "ok" or row.reason
         if row.stage == "kappa":
             assert len(crystal.parents) == 2, "as it came, and as relaxed for screening"
-            assert row.potential == "tersoff"
+            assert row.potential == "brenner"
 
 
 def test_second_run_reuses_everything(finished: tuple[Path, Published]) -> None:

@@ -17,6 +17,9 @@ from kappaforge.describe.soap import average_soap
 from kappaforge.generate import registry as generators
 from kappaforge.generate.base import Proposal
 from kappaforge.generate.settings import GenerateSettings
+from kappaforge.label import registry as labelers
+from kappaforge.label.base import Label
+from kappaforge.label.settings import LabelSettings
 from kappaforge.potentials import registry as potentials
 from kappaforge.relax.relaxer import RelaxRecord, relax
 from kappaforge.relax.settings import RelaxSettings
@@ -24,7 +27,7 @@ from kappaforge.screen.settings import ScreenSettings
 from kappaforge.screen.symmetry import SymmetryRecord, symmetry
 from kappaforge.transport.settings import KappaSettings
 
-__all__ = ["compute_kappa", "find_symmetry", "generate", "map_features", "relax_batch", "soap"]
+__all__ = ["compute_kappa", "find_symmetry", "generate", "label", "map_features", "relax_batch", "soap"]
 
 
 def generate(settings: GenerateSettings, seed: int, first: int, n: int) -> list[Proposal]:
@@ -63,3 +66,8 @@ def compute_kappa(
     """Take one candidate to κ, relaxed tightly first or as it is."""
     model = potentials.load(potential)
     return kappa_of(crystal, model, relax_settings, kappa_settings, symmetry_settings, relaxed=relaxed)
+
+
+def label(crystal: Crystal, settings: LabelSettings) -> Label:
+    """Label one crystal."""
+    return labelers.load(settings).label(crystal)

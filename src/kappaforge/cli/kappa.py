@@ -11,6 +11,7 @@ from kappaforge.cli.files import read_crystals, spread
 from kappaforge.cli.options import AsJson, InputPaths, OutputPath, PotentialName, Workers
 from kappaforge.cli.terminal import out, show_json
 from kappaforge.errors import InputError
+from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
     from kappaforge.campaign.candidate import CandidateRecord
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def kappa(
     paths: InputPaths,
     output: OutputPath = None,
-    potential: PotentialName = "tersoff",
+    potential: PotentialName = DEFAULT,
     supercell: Annotated[str, typer.Option(help="Supercell of the primitive cell: 3, or 3x3x2.")] = "3x3x3",
     cutoff: Annotated[float, typer.Option(help="Pair cutoff of the third-order displacements, Å; 0 for none.")] = 3.0,
     mesh: Annotated[str, typer.Option(help="Mesh of q points, such as 11x11x11, in place of --mesh-length.")] = "",

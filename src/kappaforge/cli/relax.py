@@ -9,6 +9,7 @@ import typer
 from kappaforge.cli.files import read_crystals, spread
 from kappaforge.cli.options import AsJson, InputPaths, OutputPath, PotentialName, Workers
 from kappaforge.cli.terminal import out, show_json
+from kappaforge.potentials.settings import DEFAULT
 
 BATCH = 16
 
@@ -16,7 +17,7 @@ BATCH = 16
 def relax(
     paths: InputPaths,
     output: OutputPath = None,
-    potential: PotentialName = "tersoff",
+    potential: PotentialName = DEFAULT,
     fmax: Annotated[float, typer.Option("--fmax", help="Largest force left, eV/Å.")] = 1e-3,
     max_steps: Annotated[int, typer.Option("--max-steps", help="Give up after so many steps.")] = 1000,
     pressure: Annotated[float, typer.Option("--pressure", help="External pressure, GPa.")] = 0.0,

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from kappaforge.errors import InputError
 
+DEFAULT = "brenner"
+"""Right for diamond's lattice constant and optical frequency; `docs/method.md` has the comparison."""
+
 
 @dataclass(frozen=True)
 class PotentialSettings:
@@ -15,7 +18,7 @@ class PotentialSettings:
         A name of `kappaforge.potentials.registry.available`, or ``ase:module.path:factory`` for any ASE calculator.
     """
 
-    name: str = "tersoff"
+    name: str = DEFAULT
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():

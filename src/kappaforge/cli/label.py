@@ -1,0 +1,49 @@
+"""``kappaforge label``: energies and forces of crystals from an electronic-structure engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kappaforge.cli.files import read_crystals
+from kappaforge.cli.options import InputPaths, Workers
+from kappaforge.cli.terminal import Bars, out
+
+
+def label(
+    paths: InputPaths,
+    run: Annotated[Path, typer.Option("--run", help="Folder that keeps every finished label; made where missing.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the labelled crystals here (extXYZ).")
+    ] = None,
+    labeler: Annotated[str, typer.Option("--labeler", "-l", help="Which engine.")] = "gpaw",
+    xc: Annotated[str, typer.Option("--xc", help="Functional, by the engine's name.")] = "optB88-vdW",
+    kspacing: Annotated[float, typer.Option("--kspacing", help="Largest distance of k points, Å⁻¹ with 2π.")] = 0.4,
+    workers: Workers = 0,
+) -> None:
+    """Label crystals, each once: run it again after any interruption and it goes on."""
+    from kappaforge.campaign import tasks
+    from kappaforge.campaign.memo import Memo
+    from kappaforge.engine.settings import EngineSettings
+    from kappaforge.label.dataset import write_labels
+    from kappaforge.label.registry import load
+    from kappaforge.label.settings import LabelSettings
+    from kappaforge.store.run_folder import RunFolder
+
+    settings = LabelSettings(labeler=labeler, xc=xc, kspacing_per_ang=kspacing)
+    fingerprint = load(settings).fingerprint
+    crystals = read_crystals(paths)
+    run.mkdir(parents=True, exist_ok=True)
+    with RunFolder.open(run, write=True) as folder, Bars() as bars:
+        memo = Memo(folder, EngineSettings(workers=workers), bars)
+        arguments = [(crystal, settings) for crystal in crystals]
+        labels = memo.map("label", 1, tasks.label, arguments, fingerprint)
+    for each in labels:
+        if each.status != "ok":
+            out.print(f"{each.id}: {each.status}: {each.reason}", highlight=False)
+    good = [each for each in labels if each.status == "ok"]
+    if output is not None:
+        write_labels(good, output)
+    out.print(f"{len(good)} of {len(labels)} labelled" + (f", in {output}" if output else ""), highlight=False)

@@ -1,0 +1,97 @@
+"""Labelled crystals in files: extended XYZ with everything that is needed to trust and to mix them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from kappaforge.crystal import Crystal
+from kappaforge.errors import InputError
+from kappaforge.label.base import Label
+from kappaforge.store.files import replacing
+
+
+def write_labels(labels: Sequence[Label], path: Path) -> None:
+    """Write labels as extended XYZ (gzip where the name ends in ``.gz``), in ASE's keys and units; atomic.
+
+    Raises
+    ------
+    InputError
+        Where the labels are of different engines.
+    """
+    same_engine(labels)
+    frames = []
+    for label in labels:
+        atoms = label.crystal.to_ase()
+        stress = {} if label.stress_ev_per_ang3 is None else {"stress": label.stress_ev_per_ang3}
+        atoms.calc = SinglePointCalculator(atoms, energy=label.energy_ev, forces=label.forces_ev_per_ang, **stress)
+        atoms.info |= {
+            "id": label.id,
+            "source": label.crystal.source,
+            "parents": " ".join(label.crystal.parents),
+            "engine": label.engine,
+            "seconds": round(label.seconds, 1),
+        }
+        frames.append(atoms)
+    text = io.StringIO()
+    ase.io.write(text, frames, format="extxyz")
+    data = text.getvalue().encode()
+    with replacing(path) as temporary:
+        # mtime=0: the same labels give the same bytes
+        temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Read what `write_labels` wrote.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read, frames without energy, forces or engine, or labels of different engines.
+    """
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        frames = ase.io.read(io.StringIO(text), ":", format="extxyz")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+        raise InputError(f"{path} is not readable as labelled extended XYZ: {error}") from None
+    labels = []
+    for index, atoms in enumerate(frames):
+        results = atoms.calc.results if atoms.calc else {}
+        if "energy" not in results or "forces" not in results or "engine" not in atoms.info:
+            raise InputError(f"{path}: frame {index} lacks energy, forces or engine; label it with kappaforge label")
+        crystal = Crystal.from_ase(
+            atoms,
+            id=str(atoms.info.get("id", f"{path.stem}-{index}")),
+            source=str(atoms.info.get("source", path.name)),
+            parents=tuple(str(atoms.info.get("parents", "")).split()),
+        )
+        labels.append(
+            Label(
+                id=crystal.id,
+                crystal=crystal,
+                engine=str(atoms.info["engine"]),
+                energy_ev=float(results["energy"]),
+                forces_ev_per_ang=np.array(results["forces"]),
+                stress_ev_per_ang3=atoms.get_stress(voigt=False) if "stress" in results else None,
+                seconds=float(atoms.info.get("seconds", 0.0)),
+            )
+        )
+    same_engine(labels)
+    return labels
+
+
+def same_engine(labels: Sequence[Label]) -> str:
+    """Return the engine of all labels; raises `InputError` where there are several: their energies do not compare."""
+    engines = sorted({label.engine for label in labels})
+    if len(engines) > 1:
+        raise InputError(f"labels of different engines cannot be mixed: {engines[0]!r} and {engines[1]!r}")
+    return engines[0] if engines else ""

@@ -1,0 +1,46 @@
+"""How crystals are labelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+from kappaforge.errors import InputError
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """The electronic-structure calculation behind a label.
+
+    Parameters
+    ----------
+    labeler
+        A name of `kappaforge.label.registry.LABELERS`.
+    xc
+        Exchange-correlation functional, by the engine's name; the paper's is optB88-vdW.
+    cutoff_ev
+        Plane-wave cutoff, eV (paper: 600).
+    kspacing_per_ang
+        Largest distance of k points along each reciprocal vector, Å⁻¹ with 2π included (VASP's KSPACING; paper: 0.15).
+        For carbon with GPAW, 0.4 is within 0.2 meV/atom and 6 meV/Å of the limit.
+    smearing_ev
+        Width of the Fermi-Dirac occupation, eV.
+    spin_polarised
+        Whether the two spins may differ.
+    max_iterations
+        Self-consistency steps after which a label counts as unconverged.
+    """
+
+    labeler: str = "gpaw"
+    xc: str = "optB88-vdW"
+    cutoff_ev: float = 600.0
+    kspacing_per_ang: float = 0.4
+    smearing_ev: float = 0.1
+    spin_polarised: bool = False
+    max_iterations: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("cutoff_ev", "kspacing_per_ang", "smearing_ev", "max_iterations"):
+            value = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise InputError(f"[label] {name}: expected a positive number, got {value!r}")
