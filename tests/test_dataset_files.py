@@ -216,6 +216,10 @@ def test_missing_file_suggests_a_sibling(tmp_path):
     assert "no such file" in one_line_error(tmp_path / "no" / "such.cif")
 
 
+def test_impossible_path_is_refused():
+    assert "cannot be read" in one_line_error("x" * 5000)
+
+
 def test_empty_folder_and_empty_pattern_are_refused(tmp_path):
     assert "holds no crystals" in one_line_error(tmp_path)
     assert "holds no crystals" in one_line_error(tmp_path / "*.cif")
@@ -257,6 +261,8 @@ def test_atoms_closer_than_half_an_angstrom_to_their_own_image_are_refused(tmp_p
         ("energy=-18.0", "energy=nan", "the energy is nan"),
         ('Lattice="0 1.78 1.78 1.78 0 1.78 1.78 1.78 0" ', "", "no unit cell"),
         ("2\n", "99999999999999\n", "announces 99999999999999 atoms"),
+        ("pos:R:3", "pos:R:99999999999", "announce 100000000000 columns"),
+        ("1.78 1.78 0", "1.78 1.7e300 0", "is 1.7e+300 Å"),
         ("2\n", "-5\n", "announces -5 atoms"),
     ],
 )

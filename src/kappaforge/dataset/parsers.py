@@ -17,6 +17,9 @@ from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 
+MOST_COLUMNS = 10_000
+"""More columns than any frame of an extended XYZ file has."""
+
 
 class Parsed(NamedTuple):
     """A crystal as a file gives it; empty and None where the file says nothing."""
@@ -37,9 +40,7 @@ def parse_cif(text: str) -> Iterator[Parsed]:
         structures = parser.parse_structures(primitive=False, on_error="raise")
     except ValueError as error:
         if "exceeded tolerance" in str(error):
-            raise InputError(
-                "atoms overlap: a site is occupied more than once; mend the structure"
-            ) from None
+            raise InputError("atoms overlap: a site is occupied more than once; mend the structure") from None
         raise
     for structure in structures:
         yield Parsed(Crystal.from_pymatgen(structure))
@@ -69,6 +70,9 @@ _TEXT_KEYS = re.compile(r'(?<!\S)(id|material_id|source|parents)=(?:"((?:[^"\\]|
 def _extxyz_properties(comment: str) -> dict[str, Any]:
     """ASE's properties of a frame, but names stay text where ASE would make ``1e5`` or ``T`` a number or a truth."""
     properties: dict[str, Any] = key_val_str_to_dict(comment)
+    columns = [int(digits) for digits in re.findall(r":(\d+)", str(properties.get("Properties", "")))]
+    if sum(columns) > MOST_COLUMNS:  # before ASE makes room for that many
+        raise InputError(f"its Properties announce {sum(columns)} columns; is the file damaged?")
     for key, quoted, plain in _TEXT_KEYS.findall(comment):
         properties[key] = re.sub(r"\\(.)", r"\1", quoted) or plain
     return properties
@@ -122,9 +126,8 @@ def parse_res(text: str) -> Iterator[Parsed]:
         except ResError:
             yield Parsed(Crystal.from_pymatgen(_ordered(ResProvider.from_str(content))))
             continue
-        title = airss._TITL
         crystal = Crystal.from_pymatgen(_ordered(airss))
-        yield Parsed(crystal, id=title.seed, energy_ev_per_atom=title.energy / len(crystal))
+        yield Parsed(crystal, id=airss.seed, energy_ev_per_atom=airss.energy / len(crystal))
 
 
 def _ordered(provider: ResProvider) -> Any:

@@ -20,6 +20,9 @@ from kappaforge.errors import InputError
 SHORTEST_ALLOWED_ANG = 0.5
 """Closer atoms overlap: the shortest bond there is, that of H2, has 0.74 Å."""
 
+LONGEST_ALLOWED_ANG = 1e5
+"""No crystal's cell is larger: ten micrometres."""
+
 
 def read(path: str | Path, format: str = "") -> list[DatasetEntry]:
     """Read crystals from a file, a folder of files or a glob pattern.
@@ -43,7 +46,11 @@ def read(path: str | Path, format: str = "") -> list[DatasetEntry]:
         For missing, empty and unreadable files, unknown formats, crystals with partial occupation, positions that are
         not finite or atoms closer than 0.5 Å.
     """
-    return with_unique_ids([entry for file in _files(Path(path), format) for entry in _read_file(file, format)])
+    try:
+        files = _files(Path(path), format)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({_one_line(error)}); check the path") from None
+    return with_unique_ids([entry for file in files for entry in _read_file(file, format)])
 
 
 def _files(path: Path, format: str) -> list[Path]:
@@ -110,14 +117,16 @@ def _one_line(error: Exception) -> str:
 
 
 def _entry(parsed: Parsed, default_id: str, path: Path) -> DatasetEntry:
-    crystal = replace(parsed.crystal, id=parsed.id or default_id, source=parsed.source or path.name)
-    who = path if crystal.id == default_id == stem_of(path) else f"{path}, {crystal.id}"
+    name = parsed.id or default_id
+    who = path if name == stem_of(path) else f"{path}, {name}"
     energy = parsed.energy_ev_per_atom
     if energy is not None and not math.isfinite(energy):
         raise InputError(f"{who}: the energy is {energy}; give a finite one or none")
-    if (shortest := shortest_distance_ang(crystal)) < SHORTEST_ALLOWED_ANG:
+    if (longest := max(abs(parsed.crystal.cell).max(), abs(parsed.crystal.positions).max())) > LONGEST_ALLOWED_ANG:
+        raise InputError(f"{who}: a coordinate of cell or atoms is {longest:.3g} Å; mend or remove the structure")
+    if (shortest := shortest_distance_ang(parsed.crystal)) < SHORTEST_ALLOWED_ANG:
         raise InputError(
             f"{who}: atoms overlap, {shortest:.3f} Å apart (less than {SHORTEST_ALLOWED_ANG} Å); "
             "mend or remove the structure"
         )
-    return DatasetEntry(crystal, energy)
+    return DatasetEntry(replace(parsed.crystal, id=name, source=parsed.source or path.name), energy)
