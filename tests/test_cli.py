@@ -68,7 +68,7 @@ def test_kappa_json_has_the_columns_and_an_isotropic_tensor_for_a_cubic_crystal(
 
 
 def test_steps_hand_files_to_each_other(tmp_path: Path) -> None:
-    names = ("raw.extxyz", "relaxed.extxyz", "kept.cif", "few.extxyz")
+    names = ("raw.extxyz", "relaxed.extxyz", "kept", "few.extxyz")
     raw, relaxed, kept, chosen = (tmp_path / name for name in names)
     generated = rows(succeed("generate", "-n", 6, "--seed", 3, "--max-atoms", 4, "--output", raw, "--json"))
     assert len(generated) == len(read(raw, ":"))

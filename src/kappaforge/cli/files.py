@@ -27,6 +27,14 @@ def read_crystals(paths: Sequence[Path]) -> list[Crystal]:
     return crystals
 
 
+def write_crystals(crystals: Sequence[Crystal], path: Path) -> None:
+    """Write crystals in the format that the name tells; a name that tells none becomes a folder of CIF files."""
+    from kappaforge.dataset.formats import known_format
+    from kappaforge.dataset.writers import write
+
+    write(crystals, path, "" if known_format(path) else "cif")
+
+
 def spread(
     label: str, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], workers: int, *, quiet: bool
 ) -> list[Any]:

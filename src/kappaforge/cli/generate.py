@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kappaforge.cli.files import spread
+from kappaforge.cli.files import spread, write_crystals
 from kappaforge.cli.options import AsJson, Seed, Workers
 from kappaforge.cli.terminal import err, out, show_json
 from kappaforge.errors import InputError
@@ -16,7 +16,9 @@ BATCH = 16
 
 
 def generate(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Write the crystals here (extXYZ, CIF, …).")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Write the crystals here: .extxyz, or a folder of CIFs.")
+    ],
     n: Annotated[int, typer.Option("-n", min=1, help="Number of proposals.")] = 100,
     seed: Seed = 0,
     elements: Annotated[str, typer.Option("--elements", help="Symbols, with commas between: C or B,N.")] = "C",
@@ -29,7 +31,6 @@ def generate(
     """Propose crystals; number i of a seed is the same crystal whatever n is."""
     from kappaforge.campaign import tasks
     from kappaforge.cli.rows import row_of_crystal
-    from kappaforge.dataset.writers import write
     from kappaforge.generate.settings import GenerateSettings
 
     settings = GenerateSettings(
@@ -48,7 +49,7 @@ def generate(
             err.print(f"{proposal.id}: {proposal.reason}", highlight=False)
     if not crystals:
         raise InputError(f"none of {n} proposals became a crystal; widen --min-atoms/--max-atoms or raise -n")
-    write(crystals, output)
+    write_crystals(crystals, output)
     if as_json:
         show_json(row_of_crystal(crystal) for crystal in crystals)
     else:

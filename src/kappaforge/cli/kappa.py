@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kappaforge.cli.files import read_crystals, spread
+from kappaforge.cli.files import read_crystals, spread, write_crystals
 from kappaforge.cli.options import AsJson, InputPaths, OutputPath, PotentialName, Workers
 from kappaforge.cli.terminal import out, show_json
 from kappaforge.errors import InputError
@@ -36,7 +36,6 @@ def kappa(
     """
     from kappaforge.campaign import tasks
     from kappaforge.cli.rows import row_of_candidate
-    from kappaforge.dataset.writers import write
     from kappaforge.potentials.base import require_elements
     from kappaforge.potentials.registry import load
     from kappaforge.relax.settings import RelaxSettings
@@ -55,7 +54,7 @@ def kappa(
     arguments = [(crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax) for crystal in crystals]
     records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=as_json)
     if output is not None:
-        write([record.crystal for record in records], output)
+        write_crystals([record.crystal for record in records], output)
     if as_json:
         show_json(row_of_candidate(record) for record in records)
         return
@@ -79,10 +78,10 @@ def _show(record: CandidateRecord) -> None:
         f"({symmetry.space_group_number}), {symmetry.n_atoms} atoms in the primitive cell",
         highlight=False,
     )
-    if record.status != "ok" or record.kappa is None or record.kappa.kappa_rta_w_per_mk is None:
+    kappa = record.kappa
+    if kappa is None or kappa.kappa_rta_w_per_mk is None or kappa.mesh is None:
         out.print(f"  no κ: {record.status}: {record.reason}\n", highlight=False, soft_wrap=True)
         return
-    kappa = record.kappa
     rows = ["  ".join(f"{value:10.2f}" for value in row) for row in kappa.kappa_rta_w_per_mk]
     facts = {
         f"κ(RTA, {kappa.temperature_k:g} K)": rows[0],

@@ -12,7 +12,9 @@ InputPaths = Annotated[
     list[Path],
     typer.Argument(metavar="FILES...", help="CIF, POSCAR, extXYZ, .res or CDVAE csv files, or folders of them."),
 ]
-OutputPath = Annotated[Path | None, typer.Option("--output", "-o", help="Write the crystals here (extXYZ, CIF, …).")]
+OutputPath = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the crystals here: .extxyz, or a folder of CIFs.")
+]
 PotentialName = Annotated[
     str, typer.Option("--potential", "-p", help="brenner, tersoff, 7net-0, or ase:module.path:factory (ASE).")
 ]

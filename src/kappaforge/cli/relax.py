@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kappaforge.cli.files import read_crystals, spread
+from kappaforge.cli.files import read_crystals, spread, write_crystals
 from kappaforge.cli.options import AsJson, InputPaths, OutputPath, PotentialName, Workers
 from kappaforge.cli.terminal import out, show_json
 from kappaforge.potentials.settings import DEFAULT
@@ -30,7 +30,6 @@ def relax(
     from kappaforge.campaign import tasks
     from kappaforge.campaign.campaign import chunks
     from kappaforge.cli.rows import row_of_relaxation
-    from kappaforge.dataset.writers import write
     from kappaforge.potentials.base import require_elements
     from kappaforge.potentials.registry import load
     from kappaforge.relax.settings import RelaxSettings
@@ -43,7 +42,7 @@ def relax(
     records = [record for batch in results for record in batch]
     relaxed = [record.crystal for record in records if record.status == "ok"]
     if output is not None and relaxed:
-        write(relaxed, output)
+        write_crystals(relaxed, output)
     if as_json:
         show_json(row_of_relaxation(record, potential) for record in records)
         return

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from kappaforge.cli.options import AsJson, RunPath
-from kappaforge.cli.terminal import show_json, show_paths, show_table
+from kappaforge.cli.terminal import out, show_json, show_paths, show_table
 from kappaforge.errors import InputError
+
+if TYPE_CHECKING:
+    from kappaforge.store.published import Published
 
 
 def report(path: RunPath, as_json: AsJson = False) -> None:
     """Write tables, figures and the offline page of a run, also while it is going on."""
     from kappaforge.campaign.campaign import PUBLISHED
-    from kappaforge.report.tables import ranked_table
-    from kappaforge.report.write import write_report
-    from kappaforge.store.row import ranked
     from kappaforge.store.run_folder import RunFolder
 
     with RunFolder.open(path) as folder:
@@ -20,9 +23,24 @@ def report(path: RunPath, as_json: AsJson = False) -> None:
             published = folder.recall(PUBLISHED)
         except KeyError:
             raise InputError(f"{path} has nothing to report yet; go on with: kappaforge run {path}") from None
+    show_report(published, path, as_json=as_json)
+
+
+def show_report(published: Published, path: Path, *, as_json: bool) -> None:
+    """Write the report of a run, and print its rows, or the ranked κ and the paths of the files."""
+    from kappaforge.report.tables import ranked_table
+    from kappaforge.report.write import write_report
+    from kappaforge.store.row import ranked
+
     paths = write_report(published, path / "report")
     if as_json:
         show_json(ranked(published.rows))
         return
-    show_table(ranked_table(published.rows))
+    reached = [row for row in published.rows if row.stage == "kappa"]
+    if reached:
+        show_table(ranked_table(reached))
+    others = len(published.rows) - len(reached)
+    out.print(
+        f"{len(reached)} crystals taken to κ; {others} others, each with its reason, in the table", highlight=False
+    )
     show_paths(paths)

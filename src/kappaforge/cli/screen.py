@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kappaforge.cli.files import read_crystals
+from kappaforge.cli.files import read_crystals, write_crystals
 from kappaforge.cli.options import AsJson, InputPaths, OutputPath
 from kappaforge.cli.terminal import out, show_json
 
@@ -26,7 +26,6 @@ def screen(
     from rich.table import Table
 
     from kappaforge.cli.rows import row_of_crystal
-    from kappaforge.dataset.writers import write
     from kappaforge.screen.settings import ScreenSettings
     from kappaforge.screen.symmetry import symmetry
     from kappaforge.screen.unique import group, match
@@ -49,7 +48,7 @@ def screen(
             kept.append(crystal)
         rows.append(row_of_crystal(crystal, record, reason=reason, novel=bool(found[index] < 0)))
     if output is not None and kept:
-        write(kept, output)
+        write_crystals(kept, output)
     if as_json:
         show_json(rows)
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kappaforge.cli.files import read_crystals
+from kappaforge.cli.files import read_crystals, write_crystals
 from kappaforge.cli.options import AsJson, InputPaths, OutputPath
 from kappaforge.cli.terminal import out, show_json
 from kappaforge.errors import InputError, suggestion
@@ -24,7 +24,6 @@ def select(
 ) -> None:
     """Pick the farthest points among crystals by their SOAP vectors, or the nearest neighbours of some."""
     from kappaforge.cli.rows import row_of_crystal
-    from kappaforge.dataset.writers import write
     from kappaforge.describe.settings import DescribeSettings
     from kappaforge.describe.soap import average_soap
     from kappaforge.select.farthest import farthest_points
@@ -43,7 +42,7 @@ def select(
         picks = farthest_points(features, n).tolist()
     chosen = [crystals[index] for index in picks]
     if output is not None and chosen:
-        write(chosen, output)
+        write_crystals(chosen, output)
     role = "neighbour" if near else "benchmark"
     if as_json:
         show_json(row_of_crystal(crystal, role=role) for crystal in chosen)
