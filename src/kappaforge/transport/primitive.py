@@ -1,0 +1,95 @@
+"""The cell that phonons are computed in: primitive, exactly symmetric, in the frame of the crystal as given."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import spglib
+from numpy.typing import ArrayLike
+from scipy.linalg import polar
+from spglib.error import SpglibError
+
+from kappaforge.crystal import Crystal
+from kappaforge.transport.failure import TransportError
+
+
+class PrimitiveCrystal(NamedTuple):
+    """A crystal in spglib's standard primitive cell.
+
+    ==================  ===================  ===========================================================
+    field               shape                content
+    ==================  ===================  ===========================================================
+    crystal             –                    the crystal, turned back into the Cartesian frame of the input
+    space_group_number  –                    1 to 230
+    rotations           (n_operations, 3, 3) rotation parts of its operations, for fractional columns
+    ==================  ===================  ===========================================================
+    """
+
+    crystal: Crystal
+    space_group_number: int
+    rotations: np.ndarray
+
+    @property
+    def cartesian_rotations(self) -> np.ndarray:
+        """The rotations for Cartesian columns, shape (n_operations, 3, 3)."""
+        columns = self.crystal.cell.T
+        return columns @ self.rotations @ np.linalg.inv(columns)
+
+
+def primitive_crystal(crystal: Crystal, symprec_ang: float) -> PrimitiveCrystal:
+    """Standardise a crystal given in any cell, and make it obey its symmetry exactly.
+
+    Raises
+    ------
+    TransportError
+        Where spglib finds no space group.
+    """
+    given = (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist())
+    try:
+        dataset = spglib.get_symmetry_dataset(given, symprec=symprec_ang)
+        standard = spglib.standardize_cell(given, to_primitive=True, no_idealize=False, symprec=symprec_ang)
+        symmetry = None if standard is None else spglib.get_symmetry_dataset(standard, symprec=symprec_ang)
+    except SpglibError:
+        dataset = standard = symmetry = None
+    if dataset is None or standard is None or symmetry is None:
+        raise TransportError("failed", f"spglib finds no space group within {symprec_ang} Å: atoms may be too close")
+    lattice, fractional, numbers = map(np.asarray, standard)
+    # spglib's matrix is a rotation only as far as the crystal obeys its symmetry; its nearest rotation keeps the cell's
+    rotation, _ = polar(dataset.std_rotation_matrix)
+    cell = lattice @ rotation  # the transpose turns columns back, so this turns rows
+    return PrimitiveCrystal(
+        crystal.moved_to(cell, fractional @ cell, numbers),
+        int(symmetry.number),
+        np.asarray(symmetry.rotations, dtype=np.int64),
+    )
+
+
+def mesh_numbers(primitive: PrimitiveCrystal, length_ang: float) -> tuple[int, int, int]:
+    """Return the smallest mesh numbers mᵢ with mᵢ |aᵢ| > length (paper, "ETC protocol") that the symmetry allows.
+
+    Where lattice vectors of different lengths are mixed by the symmetry, as in face-centred orthorhombic crystals, the
+    three numbers are all the largest.
+    """
+    lengths = np.linalg.norm(primitive.crystal.cell, axis=1)
+    # a length that misses the next whole number by round-off only would split equal vectors
+    numbers = np.floor(length_ang / lengths + 1e-9).astype(int) + 1
+    if not keeps_symmetry(primitive, numbers):
+        numbers[:] = numbers.max()
+    first, second, third = (int(number) for number in numbers)
+    return first, second, third
+
+
+def keeps_symmetry(primitive: PrimitiveCrystal, mesh: ArrayLike) -> bool:
+    """Return whether every operation turns every q point of the mesh into another one."""
+    numbers = np.asarray(mesh, dtype=float)
+    # operation R takes q = (n₁/m₁, …) to Rᵀq, so mᵢ Rⱼᵢ / mⱼ must be whole
+    turned = primitive.rotations.transpose(0, 2, 1) * numbers[:, None] / numbers
+    return bool(np.abs(turned - np.rint(turned)).max() < 1e-9)
+
+
+def symmetrised_tensor(primitive: PrimitiveCrystal, tensor: np.ndarray) -> np.ndarray:
+    """Average a Cartesian tensor, shape (3, 3), over the point group, and with its transpose."""
+    rotations = primitive.cartesian_rotations
+    turned = (rotations @ tensor @ rotations.transpose(0, 2, 1)).mean(axis=0)
+    return (turned + turned.T) / 2
