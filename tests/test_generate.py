@@ -44,7 +44,7 @@ def test_generator_meets_the_protocol(generator):
     assert generator.name in GENERATORS
     assert generator.digest == load(generator.name, SETTINGS).digest
     assert generator.digest != load(generator.name, replace(SETTINGS, max_atoms=7)).digest
-    assert generator.digest == load(generator.name, replace(SETTINGS, seed=5, n=3)).digest
+    assert generator.digest == load(generator.name, replace(SETTINGS, n=3)).digest
 
 
 def test_generator_gives_the_same_crystals_again(generator):
@@ -190,7 +190,6 @@ def test_covalent_spheres_add_up():
     ("wrong", "named"),
     [
         ({"n": 0}, "n: "),
-        ({"seed": -1}, "seed: "),
         ({"min_atoms": 5, "max_atoms": 4}, "max_atoms: "),
         ({"elements": ()}, "elements: "),
         ({"elements": ("C", "C")}, "elements: "),

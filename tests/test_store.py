@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
+from kappaforge.files import replacing
 from kappaforge.store.codec import CodecError, decode, encode, task_key
-from kappaforge.store.files import replacing
 from kappaforge.store.row import Row
 from kappaforge.store.run_folder import DATABASE, RunFolder, StepProgress, StoreError
 

@@ -314,3 +314,12 @@ def test_same_crystal_gives_the_same_bits(diamond_tersoff, tersoff):
         if field.name not in ("seconds", "seconds_by_part", "crystal"):
             assert np.array_equal(getattr(first, field.name), getattr(second, field.name)), field.name
     assert first.crystal.digest == second.crystal.digest
+
+
+def test_kappa_without_scattering_is_refused():
+    """Dimers that the potential does not connect: infinite lifetimes, not an ultrahigh conductor."""
+    dimers = Crystal(np.diag([3.0, 3.0, 4.0]), [[0, 0, 0], [0, 0, 1.39]], [6, 6], id="dimers")
+    record = conductivity(dimers, load("brenner"), replace(COARSE, supercell=(2, 2, 2)))
+    assert record.status == "failed"
+    assert "nothing to scatter with" in record.reason
+    assert record.kappa_rta_max_w_per_mk is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,10 @@ from kappaforge.engine.settings import EngineSettings
 
 def read_crystals(paths: Sequence[Path]) -> list[Crystal]:
     """Read all crystals of files and folders; an id that occurs again gets a number behind it."""
+    from kappaforge.dataset.entry import with_unique_ids
     from kappaforge.dataset.readers import read
 
-    crystals: list[Crystal] = []
-    seen: dict[str, int] = {}
-    for path in paths:
-        for entry in read(str(path)):
-            crystal = entry.crystal
-            seen[crystal.id] = count = seen.get(crystal.id, 0) + 1
-            crystals.append(crystal if count == 1 else replace(crystal, id=f"{crystal.id}-{count}"))
-    return crystals
+    return [entry.crystal for entry in with_unique_ids([entry for path in paths for entry in read(path)])]
 
 
 def write_crystals(crystals: Sequence[Crystal], path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import os
 import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -18,6 +16,7 @@ from kappaforge.crystal import Crystal
 from kappaforge.dataset.entry import unique_names
 from kappaforge.dataset.formats import format_of, known_format
 from kappaforge.errors import InputError
+from kappaforge.files import write_text
 
 WRITABLE = ("extxyz", "cif", "poscar")
 
@@ -65,16 +64,16 @@ def write(
         raise InputError(f"{path}: cannot write {found}; choose .extxyz, .cif or .vasp")
     try:
         if found == "extxyz":
-            return [_write_text(path, _extxyz(crystals, columns))]
+            return [write_text(path, _extxyz(crystals, columns))]
         text_of = _cif if found == "cif" else _poscar
         if path.is_dir() or not known_format(path):
             names = unique_names([re.sub(r"[^\w.+-]", "_", crystal.id) for crystal in crystals])
             suffix = ".cif" if found == "cif" else ".vasp"
             pairs = zip(names, crystals, strict=True)
-            return [_write_text(path / f"{name}{suffix}", text_of(crystal)) for name, crystal in pairs]
+            return [write_text(path / f"{name}{suffix}", text_of(crystal)) for name, crystal in pairs]
         if len(crystals) > 1:
             raise InputError(f"{path}: one {found} file holds one crystal, got {len(crystals)}; give a folder")
-        return [_write_text(path, text_of(crystals[0]))]
+        return [write_text(path, text_of(crystals[0]))]
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
@@ -99,20 +98,3 @@ def _cif(crystal: Crystal) -> str:
 
 def _poscar(crystal: Crystal) -> str:
     return str(Poscar(crystal.to_pymatgen(), comment=crystal.id).get_str(significant_figures=12))
-
-
-def _write_text(path: Path, text: str) -> Path:
-    content = text.encode()
-    if path.name.endswith(".gz"):
-        content = gzip.compress(content, mtime=0)  # without the time, equal crystals make equal files
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

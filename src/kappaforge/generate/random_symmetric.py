@@ -51,7 +51,7 @@ class RandomSymmetric:
     def digest(self) -> str:
         """Hash of the settings, the algorithm and the versions of PyXtal and NumPy."""
         settings = asdict(self.settings)
-        for name in ("generator", "n", "seed"):
+        for name in ("generator", "n"):
             del settings[name]
         text = json.dumps([self.name, ALGORITHM, version("pyxtal"), version("numpy"), settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -15,8 +15,6 @@ class GenerateSettings:
         A name of `kappaforge.generate.registry.GENERATORS`.
     n
         Number of crystals.
-    seed
-        Crystal number i of a seed is always the same.
     elements
         Symbols of the elements; every crystal holds all of them.
     formula
@@ -40,7 +38,6 @@ class GenerateSettings:
 
     generator: str = "random"
     n: int = 100
-    seed: int = 0
     elements: tuple[str, ...] = ("C",)
     formula: str = ""
     min_atoms: int = 2
@@ -53,7 +50,7 @@ class GenerateSettings:
     max_seconds_per_attempt: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, least in (("n", 1), ("seed", 0), ("min_atoms", 1), ("max_attempts", 1), ("max_placements", 1)):
+        for name, least in (("n", 1), ("min_atoms", 1), ("max_attempts", 1), ("max_placements", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"[generate] {name}: expected {least} or more, got {getattr(self, name)}")
         if self.max_atoms < self.min_atoms:

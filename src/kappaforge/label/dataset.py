@@ -13,8 +13,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
+from kappaforge.files import write_text
 from kappaforge.label.base import Label
-from kappaforge.store.files import replacing
 
 
 def write_labels(labels: Sequence[Label], path: Path) -> None:
@@ -41,10 +41,7 @@ def write_labels(labels: Sequence[Label], path: Path) -> None:
         frames.append(atoms)
     text = io.StringIO()
     ase.io.write(text, frames, format="extxyz")
-    data = text.getvalue().encode()
-    with replacing(path) as temporary:
-        # mtime=0: the same labels give the same bytes
-        temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    write_text(path, text.getvalue())
 
 
 def read_labels(path: Path) -> list[Label]:

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from kappaforge.files import replacing
 from kappaforge.report.labels import name_points
-from kappaforge.store.files import replacing
 
 ULTRAHIGH_KAPPA_W_PER_MK = 800.0
 """The paper's limit of an ultrahigh conductor (doi 10.1038/s41524-025-01592-8, Results)."""

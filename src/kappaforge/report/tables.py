@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kappaforge.store.files import replacing
 from kappaforge.store.row import COLUMNS, Row, ranked
 
 NOTHING = "–"
@@ -52,13 +50,6 @@ def _cell(value: Any) -> str:
 def to_json(rows: Sequence[Row]) -> str:
     """Return the ranked rows as a JSON list, one crystal per line."""
     return "[\n" + ",\n".join(row.to_json() for row in ranked(rows)) + "\n]\n" if rows else "[]\n"
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write UTF-8 text that is there whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    return path
 
 
 def ranked_table(rows: Sequence[Row], limit: int | None = None) -> Table:

@@ -14,10 +14,10 @@ from ase.io.extxyz import key_val_str_to_dict
 from matplotlib.figure import Figure
 
 from kappaforge.crystal import Crystal
+from kappaforge.files import replacing, write_text
 from kappaforge.report.figures import crystal_map, kappa_histogram, kappa_over_density, kappa_ranking, save
 from kappaforge.report.page import Picture, page
-from kappaforge.report.tables import kappa_eigenvalues, to_csv, to_json, write_text
-from kappaforge.store.files import replacing
+from kappaforge.report.tables import kappa_eigenvalues, to_csv, to_json
 from kappaforge.store.published import Published
 from kappaforge.store.row import Row
 

@@ -55,15 +55,16 @@ def rta_conductivity(
         exclude_gamma_acoustic=False,
         average_degenerate_weights=True,
     )
-    phono3py.run_thermal_conductivity(
-        is_LBTE=False,
-        temperatures=[temperature_k],
-        is_isotope=isotope_scattering,
-        boundary_mfp=None,
-        is_kappa_star=True,
-        gv_delta_q=None,
-        is_full_pp=False,
-        transport_type=None,
-    )
+    with np.errstate(over="ignore"):  # infinite lifetimes are for the caller to judge
+        phono3py.run_thermal_conductivity(
+            is_LBTE=False,
+            temperatures=[temperature_k],
+            is_isotope=isotope_scattering,
+            boundary_mfp=None,
+            is_kappa_star=True,
+            gv_delta_q=None,
+            is_full_pp=False,
+            transport_type=None,
+        )
     xx, yy, zz, yz, xz, xy = phono3py.thermal_conductivity.kappa[0, 0]
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])

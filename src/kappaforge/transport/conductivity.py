@@ -16,6 +16,10 @@ from kappaforge.transport.primitive import symmetrised_tensor
 from kappaforge.transport.settings import KappaSettings
 from kappaforge.transport.stability import HarmonicPhonons, StabilityRecord, harmonic_phonons, timed
 
+LARGEST_KAPPA_W_PER_MK = 1e5
+"""Thirty times isotopically pure diamond at room temperature. Chains or atoms that a short-ranged potential does not
+connect give 1e30: without third-order force constants between them lifetimes are infinite."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class KappaRecord(StabilityRecord):
@@ -93,8 +97,12 @@ def _with_kappa(
             isotope_scattering=settings.isotope_scattering,
             negligible=settings.fc3_negligible,
         )
-    if not np.isfinite(kappa).all():
-        raise TransportError("failed", f"κ is not finite on the {record.mesh} mesh at {settings.temperature_k} K")
+    if not np.abs(kappa).max() < LARGEST_KAPPA_W_PER_MK:  # NaN too
+        raise TransportError(
+            "failed",
+            f"κ of {np.abs(kappa).max():.1e} W/(m·K) means that phonons find nothing to scatter with: the potential "
+            f"does not couple parts of the crystal, or the {record.mesh} mesh is too coarse",
+        )
     kappa = symmetrised_tensor(phonons.primitive, kappa)
     eigenvalues = np.linalg.eigvalsh(kappa)
     return replace(
