@@ -4,11 +4,12 @@ import lzma
 from pathlib import Path
 
 import numpy as np
-import phono3py as phono3py_package
 import pytest
 from ase.build import bulk
 from phono3py import Phono3py
+from phono3py.file_IO import parse_FORCES_FC3
 from phono3py.phonon3.fc3 import get_fc3, set_permutation_symmetry_compact_fc3
+from phonopy.structure.atoms import PhonopyAtoms
 
 from kappaforge.crystal import Crystal
 from kappaforge.potentials.base import Batch
@@ -20,7 +21,10 @@ from kappaforge.transport.forces import supercell_forces
 from kappaforge.transport.settings import KappaSettings
 from kappaforge.transport.stability import displaced_phonopy
 
-SILICON_PAIR_CUTOFF_ANG = 5.0
+SILICON_SITES = (
+    (0.875, 0.875, 0.875), (0.875, 0.375, 0.375), (0.375, 0.875, 0.375), (0.375, 0.375, 0.875),
+    (0.125, 0.125, 0.125), (0.125, 0.625, 0.625), (0.625, 0.125, 0.625), (0.625, 0.625, 0.125),
+)  # fmt: skip
 
 
 def with_forces(crystal: Crystal, settings: KappaSettings) -> Phono3py:
@@ -100,51 +104,40 @@ def test_force_constants_predict_forces_of_random_displacements(rng):
     np.testing.assert_allclose(predicted_second, second_order[in_cell], atol=0.05 * np.abs(second_order).max())
 
 
-@pytest.fixture(scope="module")
-def silicon_files(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The displacements of phono3py's silicon example and the forces its own test suite uses with them."""
-    folder = shared_data / "reference" / "phono3py-Si"
-    forces = tmp_path_factory.mktemp("silicon") / "FORCES_FC3"
-    forces.write_bytes(lzma.decompress((folder / "FORCES_FC3_si_pbesol.xz").read_bytes()))
-    return folder / "Si-PBEsol_phono3py_disp.yaml", forces
-
-
-@pytest.fixture
-def silicon(silicon_files: tuple[Path, Path]) -> Phono3py:
-    displacements, forces = silicon_files
-    return phono3py_package.load(
-        displacements, forces_fc3_filename=forces, produce_fc=False, make_r0_average=True, lang="Rust", log_level=0
-    )
-
-
-def without_far_pairs(silicon: Phono3py) -> Phono3py:
-    """Leave out the pairs of atoms farther apart than 5 Å, whose forces the file holds as zeros instead."""
-    for single in silicon.dataset["first_atoms"]:
-        for pair in single["second_atoms"]:
-            pair["included"] = bool(np.any(pair["forces"]))
-    silicon.dataset["cutoff_distance"] = SILICON_PAIR_CUTOFF_ANG
+def silicon_example(forces: bytes, folder: Path) -> Phono3py:
+    """Return phono3py's example of silicon (PBEsol): 2×2×2 conventional cells, displacements of 0.03 Å, its forces."""
+    cell = PhonopyAtoms(symbols=["Si"] * 8, cell=5.43356003 * np.eye(3), scaled_positions=SILICON_SITES)
+    silicon = Phono3py(cell, supercell_matrix=[2, 2, 2], primitive_matrix="F", make_r0_average=True, lang="Rust")
+    silicon.generate_displacements(distance=0.03)
+    file = folder / "FORCES_FC3"
+    file.write_bytes(lzma.decompress(forces))
+    parse_FORCES_FC3(silicon.dataset, file)
     return silicon
 
 
-def test_silicon_gives_the_kappa_of_phono3pys_own_tests(silicon):
-    """With zeros taken as forces, as there (test/conductivity/test_kappa_RTA.py, which allows 0.5 W/(m·K))."""
+@pytest.fixture
+def silicon(tmp_path: Path) -> Phono3py:
+    forces = Path(__file__).parent / "data" / "silicon" / "FORCES_FC3.xz"
+    return silicon_example(forces.read_bytes(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "expected"),
+    [(11, 109.1), pytest.param(19, 124.4, marks=pytest.mark.slow)],
+    ids=["11x11x11", "19x19x19"],
+)
+def test_silicon_gives_the_documented_kappa(silicon: Phono3py, mesh: int, expected: float):
+    kappa = rta_conductivity(silicon, force_constants(silicon), mesh=(mesh, mesh, mesh), temperature_k=300.0)
+    np.testing.assert_allclose(kappa, expected * np.eye(3), atol=0.005 * expected)
+
+
+def test_silicon_gives_the_kappa_of_phono3pys_own_tests(shared_data: Path, tmp_path: Path):
+    """With its test suite's forces, zero for pairs beyond 5 Å (test/conductivity/test_kappa_RTA.py: ±0.5 W/(m·K))."""
+    forces = shared_data / "reference" / "phono3py-Si" / "FORCES_FC3_si_pbesol.xz"
+    silicon = silicon_example(forces.read_bytes(), tmp_path)
     constants = force_constants(silicon)
     for isotope_scattering, expected in ((False, 107.694), (True, 97.296)):
         kappa = rta_conductivity(
             silicon, constants, mesh=(9, 9, 9), temperature_k=300.0, isotope_scattering=isotope_scattering
         )
         np.testing.assert_allclose(kappa, expected * np.eye(3), atol=0.5)
-
-
-def test_silicon_gives_the_documented_kappa(silicon):
-    constants = force_constants(without_far_pairs(silicon))
-    kappa = rta_conductivity(silicon, constants, mesh=(11, 11, 11), temperature_k=300.0)
-    np.testing.assert_allclose(kappa, 109.1 * np.eye(3), atol=0.005 * 109.1)
-
-
-@pytest.mark.slow
-def test_silicon_gives_the_documented_kappa_on_a_fine_mesh(silicon):
-    """The documented number comes from all pairs; without those beyond 5 Å it is 0.8 % lower."""
-    constants = force_constants(without_far_pairs(silicon))
-    kappa = rta_conductivity(silicon, constants, mesh=(19, 19, 19), temperature_k=300.0)
-    np.testing.assert_allclose(kappa, 124.4 * np.eye(3), atol=0.01 * 124.4)

@@ -13,6 +13,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from kappaforge.engine.settings import EngineSettings
+from kappaforge.errors import InputError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -34,12 +35,18 @@ def open_executor(settings: EngineSettings) -> Executor:
     """Return a fresh executor; close it with `shutdown` or use it as a context."""
     if settings.executor == "in-process":
         return InProcessExecutor()
-    return ProcessPoolExecutor(
-        max_workers=worker_count(settings),
-        mp_context=multiprocessing.get_context("spawn"),  # a fork would copy the threads' locks of torch and BLAS
-        initializer=_start_worker,
-        initargs=(os.getpid(), settings.threads_per_worker),
-    )
+    try:
+        return ProcessPoolExecutor(
+            max_workers=worker_count(settings),
+            mp_context=multiprocessing.get_context("spawn"),  # a fork would copy the threads' locks of torch and BLAS
+            initializer=_start_worker,
+            initargs=(os.getpid(), settings.threads_per_worker),
+        )
+    except OSError as error:  # no semaphores: some containers have no /dev/shm
+        raise InputError(
+            f"worker processes cannot be started here ({error.strerror}); "
+            'make /dev/shm writable, or set executor = "in-process" in [engine]'
+        ) from None
 
 
 def worker_count(settings: EngineSettings) -> int:
