@@ -101,7 +101,7 @@ def number(value: float | None, decimals: int = 0) -> str:
 
 
 def kappa_text(value: float | None) -> str:
-    """Return κ with the digits that mean something: whole numbers from 10 W/(m·K) on, three digits below."""
+    """Return κ with the digits that mean something: whole numbers from 10 W/(m·K) on, two decimals below."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    return f"{value:.0f}" if value >= 10 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 10 else f"{abs(value):.2f}"  # abs: round-off may leave -0.00
