@@ -31,13 +31,9 @@ def write_labels(labels: Sequence[Label], path: Path) -> None:
         atoms = label.crystal.to_ase()
         stress = {} if label.stress_ev_per_ang3 is None else {"stress": label.stress_ev_per_ang3}
         atoms.calc = SinglePointCalculator(atoms, energy=label.energy_ev, forces=label.forces_ev_per_ang, **stress)
-        atoms.info |= {
-            "id": label.id,
-            "source": label.crystal.source,
-            "parents": " ".join(label.crystal.parents),
-            "engine": label.engine,
-            "seconds": round(label.seconds, 1),
-        }
+        known = {"id": label.id, "source": label.crystal.source, "parents": " ".join(label.crystal.parents)}
+        atoms.info |= {key: text for key, text in known.items() if text}  # ASE cannot read an empty text back
+        atoms.info |= {"engine": label.engine, "seconds": round(label.seconds, 1)}
         frames.append(atoms)
     text = io.StringIO()
     ase.io.write(text, frames, format="extxyz")

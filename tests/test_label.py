@@ -1,0 +1,102 @@
+"""The contract of every labeler, and files of labels."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from kappaforge.crystal import Crystal
+from kappaforge.errors import InputError
+from kappaforge.label.base import Label, Labeler
+from kappaforge.label.dataset import read_labels, write_labels
+from kappaforge.label.gpaw import kpoint_mesh
+from kappaforge.label.registry import LABELERS, load
+from kappaforge.label.settings import LabelSettings
+
+COARSE = LabelSettings(xc="PBE", cutoff_ev=300.0, kspacing_per_ang=1.5)
+
+
+def labeler(name: str) -> Labeler:
+    try:
+        return load(replace(COARSE, labeler=name))
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", LABELERS)
+def test_labeler_gives_the_contents_of_a_label_in_its_units(name: str, diamond: Crystal) -> None:
+    """Coarse settings: what is tested is the contract, and that forces are the gradient of the energy."""
+    engine = labeler(name)
+    moved = np.array([0.05, 0.02, -0.03])
+    step = 0.01 * np.array([1.0, 0.0, 0.0])
+    bent = diamond.moved_to(diamond.cell, diamond.positions + np.array([np.zeros(3), moved]))
+    label, ahead, behind = (
+        engine.label(bent.moved_to(bent.cell, bent.positions + np.array([np.zeros(3), sign * step])))
+        for sign in (0, 1, -1)
+    )
+    assert (label.status, label.reason, label.id) == ("ok", "", "diamond")
+    assert label.engine == engine.fingerprint
+    assert label.forces_ev_per_ang.shape == (2, 3)
+    assert label.seconds > 0
+    np.testing.assert_allclose(label.forces_ev_per_ang.sum(axis=0), 0.0, atol=0.1)
+    slope = -(ahead.energy_ev - behind.energy_ev) / 0.02
+    assert label.forces_ev_per_ang[1, 0] == pytest.approx(slope, abs=0.05)
+
+
+@pytest.mark.parametrize("name", LABELERS)
+def test_labeler_reports_a_calculation_that_does_not_converge(name: str, diamond: Crystal) -> None:
+    label = load(replace(COARSE, labeler=labeler(name).name, max_iterations=2)).label(diamond)
+    assert label.status == "unconverged"
+    assert "2 iterations" in label.reason
+    assert label.energy_ev is None
+
+
+@pytest.fixture
+def labels(rng: np.random.Generator) -> list[Label]:
+    crystals = [Crystal.from_ase(bulk("C", a=3.5 + 0.1 * n), id=f"c{n}", source="test") for n in range(3)]
+    return [
+        Label(crystal.id, crystal, "engine 1", energy_ev=-18.1, forces_ev_per_ang=rng.normal(size=(2, 3)))
+        for crystal in crystals
+    ]
+
+
+@pytest.mark.parametrize("name", ["labels.extxyz", "labels.extxyz.gz"])
+def test_labels_come_back_from_their_file(labels: list[Label], tmp_path: Path, name: str) -> None:
+    write_labels(labels, tmp_path / name)
+    for back, label in zip(read_labels(tmp_path / name), labels, strict=True):
+        assert (back.id, back.engine, back.energy_ev) == (label.id, label.engine, label.energy_ev)
+        np.testing.assert_allclose(back.forces_ev_per_ang, label.forces_ev_per_ang, atol=1e-7)
+        np.testing.assert_allclose(back.crystal.positions, label.crystal.positions, atol=1e-7)
+
+
+def test_labels_of_different_engines_are_never_mixed(labels: list[Label], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be mixed: 'engine 1' and 'engine 2'"):
+        write_labels([*labels, replace(labels[0], engine="engine 2")], tmp_path / "labels.extxyz")
+
+
+def test_files_without_labels_are_refused(tmp_path: Path, diamond: Crystal) -> None:
+    path = tmp_path / "plain.extxyz"
+    diamond.to_ase().write(path)
+    with pytest.raises(InputError, match="lacks energy, forces or engine"):
+        read_labels(path)
+    path.write_text("damaged")
+    with pytest.raises(InputError, match="not readable"):
+        read_labels(path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_labels(tmp_path / "nothing")
+
+
+def test_kpoint_mesh_follows_vasps_rule(diamond: Crystal) -> None:
+    cube = Crystal.from_ase(bulk("C", a=4.0, cubic=True))
+    assert kpoint_mesh(cube, 2 * np.pi / 4.0 / 5) == (5, 5, 5)
+    assert kpoint_mesh(cube, 2 * np.pi / 4.0 / 4.99) == (5, 5, 5)
+    assert kpoint_mesh(diamond, 100.0) == (1, 1, 1)
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(InputError, match="did you mean 'gpaw'"):
+        load(LabelSettings(labeler="gpaww"))
+    with pytest.raises(InputError, match="kspacing_per_ang"):
+        LabelSettings(kspacing_per_ang=0.0)
