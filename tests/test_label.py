@@ -32,10 +32,8 @@ def test_labeler_gives_the_contents_of_a_label_in_its_units(name: str, diamond: 
     moved = np.array([0.05, 0.02, -0.03])
     step = 0.01 * np.array([1.0, 0.0, 0.0])
     bent = diamond.moved_to(diamond.cell, diamond.positions + np.array([np.zeros(3), moved]))
-    label, ahead, behind = (
-        engine.label(bent.moved_to(bent.cell, bent.positions + np.array([np.zeros(3), sign * step])))
-        for sign in (0, 1, -1)
-    )
+    moves = (sign * np.array([np.zeros(3), step]) for sign in (0, 1, -1))
+    label, ahead, behind = (engine.label(bent.moved_to(bent.cell, bent.positions + move)) for move in moves)
     assert (label.status, label.reason, label.id) == ("ok", "", "diamond")
     assert label.engine == engine.fingerprint
     assert label.forces_ev_per_ang.shape == (2, 3)
