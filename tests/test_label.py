@@ -11,7 +11,7 @@ from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.label.base import Label, Labeler
 from kappaforge.label.dataset import read_labels, write_labels
-from kappaforge.label.gpaw import kpoint_mesh
+from kappaforge.label.gpaw import kpoint_mesh, reduced
 from kappaforge.label.registry import LABELERS, load
 from kappaforge.label.settings import LabelSettings
 
@@ -91,6 +91,16 @@ def test_kpoint_mesh_follows_vasps_rule(diamond: Crystal) -> None:
     assert kpoint_mesh(cube, 2 * np.pi / 4.0 / 5) == (5, 5, 5)
     assert kpoint_mesh(cube, 2 * np.pi / 4.0 / 4.99) == (5, 5, 5)
     assert kpoint_mesh(diamond, 100.0) == (1, 1, 1)
+
+
+def test_niggli_cell_is_the_same_crystal_in_the_same_frame(diamond: Crystal) -> None:
+    skewed = diamond.moved_to(np.array([[1, 0, 0], [3, 1, 0], [-2, 1, 1]]) @ diamond.cell, diamond.positions)
+    again = reduced(skewed)
+    basis = again.cell @ np.linalg.inv(skewed.cell)
+    np.testing.assert_allclose(basis, np.round(basis), atol=1e-8)
+    assert abs(np.linalg.det(basis)) == pytest.approx(1.0)
+    assert np.linalg.norm(again.cell, axis=1).max() < 2.6 < np.linalg.norm(skewed.cell, axis=1).max()
+    np.testing.assert_array_equal(again.positions, skewed.positions)
 
 
 def test_wrong_settings_are_refused() -> None:

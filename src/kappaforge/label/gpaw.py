@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
+import spglib
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
@@ -46,7 +48,7 @@ class GpawLabeler:
         settings = self.settings
         return (
             f"gpaw {version('gpaw')}, setups {version('gpaw-data')}, {settings.xc}, PW {settings.cutoff_ev:g} eV, "
-            f"kspacing {settings.kspacing_per_ang:g}/Å Γ-centred, Fermi-Dirac {settings.smearing_ev:g} eV, "
+            f"kspacing {settings.kspacing_per_ang:g}/Å Γ-centred in the Niggli cell, Fermi-Dirac {settings.smearing_ev:g} eV, "
             f"density {DENSITY_CONVERGENCE:g}, {'spin-polarised' if settings.spin_polarised else 'spin-paired'}"
         )
 
@@ -56,11 +58,11 @@ class GpawLabeler:
 
         start = time.perf_counter()
         settings = self.settings
-        atoms = crystal.to_ase()
+        atoms = reduced(crystal).to_ase()
         atoms.calc = GPAW(
             mode=PW(settings.cutoff_ev),
             xc=settings.xc,
-            kpts={"size": kpoint_mesh(crystal, settings.kspacing_per_ang), "gamma": True},
+            kpts={"size": kpoint_mesh(reduced(crystal), settings.kspacing_per_ang), "gamma": True},
             occupations=FermiDirac(settings.smearing_ev),
             spinpol=settings.spin_polarised,
             convergence={"density": DENSITY_CONVERGENCE, "energy": 1e-6},
@@ -91,6 +93,15 @@ class GpawLabeler:
             stress_ev_per_ang3=stress if status == "ok" else None,
             seconds=time.perf_counter() - start,
         )
+
+
+def reduced(crystal: Crystal) -> Crystal:
+    """Return the crystal in its Niggli cell, in the same Cartesian frame: skewed cells need more k points.
+
+    The atoms stay where they are, so energy, forces and stress are those of the crystal as given.
+    """
+    cell = spglib.niggli_reduce(crystal.cell)
+    return crystal if cell is None else replace(crystal, cell=cell)
 
 
 def kpoint_mesh(crystal: Crystal, kspacing_per_ang: float) -> tuple[int, int, int]:
