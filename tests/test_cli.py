@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, real files."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from ase.build import bulk
 from ase.io import read, write
 
 from kappaforge.store.row import COLUMNS
+from kappaforge.store.run_folder import DATABASE, RunFolder
 
 
 def kappaforge(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -128,6 +130,11 @@ def test_run_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     assert "nothing to resume" in refuse("resume", run)
     assert "kappaforge run" in refuse("status", run)
     assert "kappaforge run" in refuse("report", run)
+    RunFolder.open(run, write=True).close()
+    with sqlite3.connect(run / DATABASE) as connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    for command in ("run", "resume", "status", "report"):
+        assert "schema 99" in refuse(command, run)
     settings = run / "campaign.toml"
     settings.write_text(settings.read_text().replace("n = 160", "nn = 160"))
     assert "[generate] unknown key 'nn'" in refuse("run", run)

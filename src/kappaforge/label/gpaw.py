@@ -48,8 +48,8 @@ class GpawLabeler:
         settings = self.settings
         return (
             f"gpaw {version('gpaw')}, setups {version('gpaw-data')}, {settings.xc}, PW {settings.cutoff_ev:g} eV, "
-            f"kspacing {settings.kspacing_per_ang:g}/Å Γ-centred in the Niggli cell, Fermi-Dirac {settings.smearing_ev:g} eV, "
-            f"density {DENSITY_CONVERGENCE:g}, {'spin-polarised' if settings.spin_polarised else 'spin-paired'}"
+            f"kspacing {settings.kspacing_per_ang:g}/Å Γ-centred in the Niggli cell, "
+            f"Fermi-Dirac {settings.smearing_ev:g} eV, density {DENSITY_CONVERGENCE:g}, {'spin-polarised' if settings.spin_polarised else 'spin-paired'}"
         )
 
     def label(self, crystal: Crystal) -> Label:
