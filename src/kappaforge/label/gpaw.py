@@ -49,7 +49,8 @@ class GpawLabeler:
         return (
             f"gpaw {version('gpaw')}, setups {version('gpaw-data')}, {settings.xc}, PW {settings.cutoff_ev:g} eV, "
             f"kspacing {settings.kspacing_per_ang:g}/Å Γ-centred in the Niggli cell, "
-            f"Fermi-Dirac {settings.smearing_ev:g} eV, density {DENSITY_CONVERGENCE:g}, {'spin-polarised' if settings.spin_polarised else 'spin-paired'}"
+            f"Fermi-Dirac {settings.smearing_ev:g} eV, density {DENSITY_CONVERGENCE:g}, "
+            f"{'spin-polarised' if settings.spin_polarised else 'spin-paired'}"
         )
 
     def label(self, crystal: Crystal) -> Label:
