@@ -24,6 +24,7 @@ nav a { margin-right: 1.25rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; }
+tbody th, td { vertical-align: top; }
 thead th { position: sticky; top: 0; z-index: 1; background: var(--raised); }
 .number { text-align: right; }
 .scroll { overflow: auto; max-height: 34rem; border: 1px solid var(--line); border-radius: .4rem; }
