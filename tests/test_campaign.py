@@ -119,6 +119,19 @@ def test_changed_setting_repeats_only_what_depends_on_it(finished: tuple[Path, P
     assert done < {key for key, _ in rows}
 
 
+def test_larger_campaign_goes_on_from_a_smaller_one(finished: tuple[Path, Published], tmp_path: Path) -> None:
+    folder, _ = finished
+    done = set(task_keys(folder))
+    other = tmp_path / "other"
+    subprocess.run(["cp", "-r", folder, other], check=True)
+    (other / "campaign.toml").write_text(SMALL.replace("n = 12", "n = 16"))
+    published = drive(other)
+    with sqlite3.connect(other / DATABASE) as connection:
+        new = [step for key, step in connection.execute("SELECT key, step FROM tasks") if key not in done]
+    assert (new.count("generate"), new.count("relax")) == (1, 1), "one more batch of four"
+    assert published.counts["generate"] > finished[1].counts["generate"]
+
+
 def test_driver_killed_at_random_moments_ends_with_the_same_table(
     finished: tuple[Path, Published], tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from kappaforge.crystal import Crystal
 from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.dataset.load import load
 from kappaforge.errors import InputError, suggestion
+from kappaforge.generate import registry as generators
 from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.base import require_elements
 from kappaforge.screen.energy import energies_above_lowest
@@ -54,7 +56,7 @@ class Campaign:
         """
         known, dataset = self._read_dataset()
         generated = self._generate()
-        relaxed = self._relax([*known, *dataset, *generated])
+        relaxed = self._relax([*known, *dataset], generated)
         candidates = self._screen(
             [relaxed[crystal.id] for crystal in [*known, *dataset] if crystal.id in relaxed],
             [relaxed[crystal.id] for crystal in generated if crystal.id in relaxed],
@@ -90,11 +92,14 @@ class Campaign:
     def _generate(self) -> list[Crystal]:
         settings = self.settings.generate
         require_elements(self.potential, frozenset(settings.elements))
+        generator = generators.load(settings.generator, settings)
+        alike = replace(settings, n=1)  # how many is no part of a batch: a larger campaign goes on from a smaller one
         size = self.settings.engine.batch_size
         batches = [
-            (settings, self.settings.seed, first, min(size, settings.n - first)) for first in range(0, settings.n, size)
+            (alike, self.settings.seed, first, min(size, settings.n - first)) for first in range(0, settings.n, size)
         ]
-        proposals = list(chain.from_iterable(self.memo.map("generate", 1, tasks.generate, batches)))
+        results = self.memo.map("generate", 1, tasks.generate, batches, generator.digest)
+        proposals = list(chain.from_iterable(results))
         crystals = [proposal.crystal for proposal in proposals if proposal.crystal is not None]
         for crystal in crystals:
             self.ledger.enter(crystal)
@@ -103,10 +108,11 @@ class Campaign:
         self._finish("generate", f"{len(crystals)} crystals of {settings.n} proposals")
         return crystals
 
-    def _relax(self, crystals: Sequence[Crystal]) -> dict[str, Crystal]:
-        """Return the relaxed crystals by id."""
+    def _relax(self, *groups: Sequence[Crystal]) -> dict[str, Crystal]:
+        """Return the relaxed crystals by id; a batch holds crystals of one group, so that each may grow by itself."""
         batches = [
             (batch, self.potential.name, self.settings.relax)
+            for crystals in groups
             for batch in chunks(crystals, self.settings.engine.batch_size)
         ]
         results = self.memo.map("relax", 1, tasks.relax_batch, batches, self.potential.digest)
