@@ -138,3 +138,21 @@ def test_run_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     settings = run / "campaign.toml"
     settings.write_text(settings.read_text().replace("n = 160", "nn = 160"))
     assert "[generate] unknown key 'nn'" in refuse("run", run)
+
+
+def test_label_takes_any_ase_calculator(poscar: Path, tmp_path: Path) -> None:
+    labels, engine = tmp_path / "labels.extxyz", "ase:ase.calculators.emt:EMT"
+    arguments = ("label", poscar, "--labeler", engine, "--run", tmp_path / "run", "--output", labels)
+    assert "1 of 1 labelled" in succeed(*arguments)
+    assert engine in read(labels).info["engine"]
+
+
+def test_vasp_writes_inputs_and_tells_which_have_no_results(poscar: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "vasp"
+    assert "inputs of 1 crystals" in succeed("vasp", "write", poscar, "--output", folder)
+    assert "GGA = Bo" in next(folder.glob("*/INCAR")).read_text()
+    text = succeed("vasp", "read", folder)
+    assert "VASP has not run in this folder" in text
+    assert "0 of 1 labelled" in text
+    assert "exists and may hold results" in refuse("vasp", "write", poscar, "--output", folder)
+    assert "no sub-folder holds a POSCAR" in refuse("vasp", "read", tmp_path / "nothing")

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import ase
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
@@ -15,6 +17,7 @@ from kappaforge.label.gpaw import kpoint_mesh, reduced
 from kappaforge.label.registry import LABELERS, load
 from kappaforge.label.settings import LabelSettings
 
+ASE = ["ase:ase.calculators.emt:EMT", "ase:ase.calculators.lj:LennardJones"]
 COARSE = LabelSettings(xc="PBE", cutoff_ev=300.0, kspacing_per_ang=1.5)
 
 
@@ -25,7 +28,7 @@ def labeler(name: str) -> Labeler:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("name", LABELERS)
+@pytest.mark.parametrize("name", [*LABELERS, *ASE])
 def test_labeler_gives_the_contents_of_a_label_in_its_units(name: str, diamond: Crystal) -> None:
     """Coarse settings: what is tested is the contract, and that forces are the gradient of the energy."""
     engine = labeler(name)
@@ -35,7 +38,8 @@ def test_labeler_gives_the_contents_of_a_label_in_its_units(name: str, diamond: 
     moves = (sign * np.array([np.zeros(3), step]) for sign in (0, 1, -1))
     label, ahead, behind = (engine.label(bent.moved_to(bent.cell, bent.positions + move)) for move in moves)
     assert (label.status, label.reason, label.id) == ("ok", "", "diamond")
-    assert label.engine == engine.fingerprint
+    assert isinstance(engine, Labeler)
+    assert (engine.name, label.engine) == (name, engine.fingerprint)
     assert label.forces_ev_per_ang.shape == (2, 3)
     assert label.seconds > 0
     np.testing.assert_allclose(label.forces_ev_per_ang.sum(axis=0), 0.0, atol=0.1)
@@ -49,6 +53,42 @@ def test_labeler_reports_a_calculation_that_does_not_converge(name: str, diamond
     assert label.status == "unconverged"
     assert "2 iterations" in label.reason
     assert label.energy_ev is None
+
+
+def test_ase_labeler_gives_what_the_calculator_gives() -> None:
+    copper = Crystal.from_ase(bulk("Cu", a=3.7), id="copper")
+    label = labeler(ASE[0]).label(copper)
+    atoms = copper.to_ase()
+    atoms.calc = EMT()
+    assert label.energy_ev == atoms.get_potential_energy()
+    np.testing.assert_array_equal(label.stress_ev_per_ang3, atoms.get_stress(voigt=False))
+
+
+def test_ase_labeler_names_path_versions_and_parameters(labels: list[Label], tmp_path: Path) -> None:
+    engine = labeler(ASE[1])
+    for fact in (ASE[1], f"ase {ase.__version__}", '"rc": 3.0'):
+        assert fact in engine.fingerprint
+    assert engine.fingerprint != labeler(ASE[0]).fingerprint
+    assert engine.fingerprint == labeler(ASE[1]).fingerprint
+    write_labels([replace(label, engine=engine.fingerprint) for label in labels], tmp_path / "labels.extxyz")
+    assert {label.engine for label in read_labels(tmp_path / "labels.extxyz")} == {engine.fingerprint}
+
+
+def test_ase_labeler_reports_failures_of_one_crystal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silicon = Crystal.from_ase(bulk("Si"), id="silicon")
+    label = labeler(ASE[0]).label(silicon)
+    assert (label.status, label.energy_ev, label.forces_ev_per_ang) == ("failed", None, None)
+    assert "Si" in label.reason
+    (tmp_path / "unconverging.py").write_text(
+        "from ase.calculators.calculator import Calculator, SCFError\n"
+        "class Engine(Calculator):\n"
+        "    implemented_properties = ['energy', 'forces']\n"
+        "    def calculate(self, *arguments):\n"
+        "        raise SCFError('no minimum after 7 steps')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    label = labeler("ase:unconverging:Engine").label(silicon)
+    assert (label.status, label.reason) == ("unconverged", "SCFError: no minimum after 7 steps")
 
 
 @pytest.fixture
@@ -106,5 +146,9 @@ def test_niggli_cell_is_the_same_crystal_in_the_same_frame(diamond: Crystal) -> 
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(InputError, match="did you mean 'gpaw'"):
         load(LabelSettings(labeler="gpaww"))
+    with pytest.raises(InputError, match="labeler 'ase:no_such:thing': cannot import it"):
+        load(LabelSettings(labeler="ase:no_such:thing"))
+    with pytest.raises(InputError, match="through kappaforge vasp"):
+        load(LabelSettings(labeler="vasp"))
     with pytest.raises(InputError, match="kspacing_per_ang"):
         LabelSettings(kspacing_per_ang=0.0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kappaforge.cli.files import read_crystals
 from kappaforge.cli.options import InputPaths, Workers
 from kappaforge.cli.terminal import Bars, out
+
+if TYPE_CHECKING:
+    from kappaforge.label.base import Label
 
 
 def label(
@@ -18,7 +22,10 @@ def label(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the labelled crystals here (extXYZ).")
     ] = None,
-    labeler: Annotated[str, typer.Option("--labeler", "-l", help="Which engine.")] = "gpaw",
+    labeler: Annotated[
+        str,
+        typer.Option("--labeler", "-l", help="gpaw, or ase:module.path:factory (ASE). For VASP see kappaforge vasp."),
+    ] = "gpaw",
     xc: Annotated[str, typer.Option("--xc", help="Functional, by the engine's name.")] = "optB88-vdW",
     kspacing: Annotated[float, typer.Option("--kspacing", help="Largest distance of k points, Å⁻¹ with 2π.")] = 0.4,
     workers: Workers = 0,
@@ -27,7 +34,6 @@ def label(
     from kappaforge.campaign import tasks
     from kappaforge.campaign.memo import Memo
     from kappaforge.engine.settings import EngineSettings
-    from kappaforge.label.dataset import write_labels
     from kappaforge.label.registry import load
     from kappaforge.label.settings import LabelSettings
     from kappaforge.store.run_folder import RunFolder
@@ -40,6 +46,13 @@ def label(
         memo = Memo(folder, EngineSettings(workers=workers), bars)
         arguments = [(crystal, settings) for crystal in crystals]
         labels = memo.map("label", 1, tasks.label, arguments, fingerprint)
+    hand_over(labels, output)
+
+
+def hand_over(labels: Sequence[Label], output: Path | None) -> None:
+    """Print which labels failed and why, and write the others where `output` is given."""
+    from kappaforge.label.dataset import write_labels
+
     for each in labels:
         if each.status != "ok":
             out.print(f"{each.id}: {each.status}: {each.reason}", highlight=False)

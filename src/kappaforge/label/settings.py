@@ -15,7 +15,7 @@ class LabelSettings:
     Parameters
     ----------
     labeler
-        A name of `kappaforge.label.registry.LABELERS`.
+        A name of `kappaforge.label.registry.LABELERS`, or ``ase:module.path:factory``, whose factory decides the rest.
     xc
         Exchange-correlation functional, by the engine's name; the paper's is optB88-vdW.
     cutoff_ev
@@ -40,7 +40,39 @@ class LabelSettings:
     max_iterations: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("cutoff_ev", "kspacing_per_ang", "smearing_ev", "max_iterations"):
-            value = getattr(self, name)
-            if not (isfinite(value) and value > 0):
-                raise InputError(f"[label] {name}: expected a positive number, got {value!r}")
+        _require_positive(self, "cutoff_ev", "kspacing_per_ang", "smearing_ev", "max_iterations")
+
+
+@dataclass(frozen=True)
+class VaspSettings:
+    """The static VASP calculation behind a label; the defaults are the paper's where it names them.
+
+    Parameters
+    ----------
+    vdw
+        Van-der-Waals functional by pymatgen's name, such as ``optB88``; empty for plain PBE.
+    cutoff_ev
+        Plane-wave cutoff, eV (ENCUT).
+    kspacing_per_ang
+        Largest distance of k points along each reciprocal vector, Å⁻¹ with 2π included (KSPACING).
+    smearing_ev
+        Width of the Gaussian occupation, eV (SIGMA): unlike the tetrahedron method's, its forces hold for metals too.
+    spin_polarised
+        Whether the two spins may differ (ISPIN).
+    """
+
+    vdw: str = "optB88"
+    cutoff_ev: float = 600.0
+    kspacing_per_ang: float = 0.15
+    smearing_ev: float = 0.05
+    spin_polarised: bool = True
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "cutoff_ev", "kspacing_per_ang", "smearing_ev")
+
+
+def _require_positive(settings: LabelSettings | VaspSettings, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not (isfinite(value) and value > 0):
+            raise InputError(f"[label] {name}: expected a positive number, got {value!r}")

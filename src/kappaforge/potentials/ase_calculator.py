@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
-from ase.io.jsonio import encode
 
-from kappaforge.errors import InputError
+from kappaforge.calculators import build_calculator, identity
 from kappaforge.potentials.base import Batch, Prediction, require_elements
 
 NEEDED = ("energy", "forces", "stress")
@@ -65,11 +60,7 @@ class AsePotential:
 
 
 def from_import_path(name: str) -> AsePotential:
-    """Return the potential ``ase:module.path:factory``.
-
-    Its digest covers the calculator's class and parameters, the versions of ASE and of the package it comes from, and
-    the file of the module that holds the factory. Weights the factory reads from elsewhere are not seen: change the
-    factory's name when they change.
+    """Return the potential ``ase:module.path:factory``; its digest is that of `kappaforge.calculators.identity`.
 
     Raises
     ------
@@ -77,48 +68,5 @@ def from_import_path(name: str) -> AsePotential:
         Where the name is malformed, the import or the call fails, or what comes back is not a calculator with energy,
         forces and stress.
     """
-    module_name, separator, factory_name = name.removeprefix("ase:").partition(":")
-    if not (module_name and separator and factory_name):
-        raise InputError(f"potential {name!r}: expected 'ase:module.path:factory', such as ase:ase.calculators.emt:EMT")
-    try:
-        module = import_module(module_name)
-        factory = getattr(module, factory_name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"potential {name!r}: cannot import it ({error})") from error
-    try:
-        calculator = factory()
-    except Exception as error:
-        raise InputError(
-            f"potential {name!r}: calling {factory_name}() without arguments failed "
-            f"({type(error).__name__}: {error}); give a function that builds the calculator"
-        ) from error
-    if not isinstance(calculator, Calculator):
-        raise InputError(f"potential {name!r}: expected an ASE calculator, got {type(calculator).__name__}")
-    if missing := [which for which in NEEDED if which not in calculator.implemented_properties]:
-        raise InputError(f"potential {name!r}: the calculator does not implement {', '.join(missing)}")
-    return AsePotential(name, calculator, _digest(calculator, module))
-
-
-def _digest(calculator: Calculator, module: ModuleType) -> str:
-    kind = type(calculator)
-    packages = {"ase", kind.__module__.split(".")[0], module.__name__.split(".")[0]}
-    content = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {_parameters(calculator)}".encode())
-    for package in sorted(packages):
-        content.update(f"{package} {_version(package)}".encode())
-    if module.__file__:
-        content.update(Path(module.__file__).read_bytes())
-    return content.hexdigest()
-
-
-def _parameters(calculator: Calculator) -> str:
-    try:
-        return encode(calculator.todict())
-    except TypeError:  # objects whose text may hold an address, which changes from process to process
-        return ""
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+    calculator = build_calculator(name, role="potential", needed=NEEDED)
+    return AsePotential(name, calculator, hashlib.sha256(identity(name, calculator).encode()).hexdigest())

@@ -1,0 +1,75 @@
+"""Labels by any ASE calculator, given by its import path."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError, SCFError
+
+from kappaforge.calculators import build_calculator, identity
+from kappaforge.crystal import Crystal
+from kappaforge.label.base import Label
+from kappaforge.label.settings import LabelSettings
+
+NEEDED = ("energy", "forces")
+"""Properties a calculator must implement; stress is taken where it is implemented too."""
+
+
+class AseLabeler:
+    """See `kappaforge.label.base.Labeler`; every crystal gets a new calculator, so that none depends on the last.
+
+    Of the settings only the name counts: the factory decides functional, cutoff and k points. Several workers label at
+    once, so the factory of a calculator that works through files gives each its own directory.
+
+    Raises
+    ------
+    InputError
+        Where the name is malformed, the import or the call fails, or what comes back is not a calculator with energy
+        and forces.
+    """
+
+    def __init__(self, settings: LabelSettings) -> None:
+        self.name = settings.labeler
+        self.fingerprint = identity(self.name, build_calculator(self.name, role="labeler", needed=NEEDED))
+
+    def label(self, crystal: Crystal) -> Label:
+        """Label one crystal."""
+        start = time.perf_counter()
+        status, reason, energy, forces, stress = "ok", "", None, None, None
+        atoms = crystal.to_ase()
+        atoms.calc = build_calculator(self.name, role="labeler", needed=NEEDED)
+        try:
+            energy = float(atoms.get_potential_energy())
+            forces = np.array(atoms.get_forces())
+            stress = _stress(atoms)
+            if not (np.isfinite(energy) and np.isfinite(forces).all()):
+                raise ArithmeticError("energy or forces are not finite")
+        except SCFError as error:
+            status, reason = "unconverged", _one_line(error)
+        except Exception as error:  # whatever a calculator raises for one crystal must not cost the others
+            status, reason = "failed", _one_line(error)
+        return Label(
+            id=crystal.id,
+            crystal=crystal,
+            engine=self.fingerprint,
+            status=status,
+            reason=reason,
+            energy_ev=energy if status == "ok" else None,
+            forces_ev_per_ang=forces if status == "ok" else None,
+            stress_ev_per_ang3=stress if status == "ok" else None,
+            seconds=time.perf_counter() - start,
+        )
+
+
+def _stress(atoms: Atoms) -> np.ndarray | None:
+    try:
+        stress = np.array(atoms.get_stress(voigt=False))
+    except PropertyNotImplementedError:
+        return None
+    return stress if np.isfinite(stress).all() else None
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
