@@ -20,6 +20,23 @@ from kappaforge.label.settings import LabelSettings
 ASE = ["ase:ase.calculators.emt:EMT", "ase:ase.calculators.lj:LennardJones"]
 COARSE = LabelSettings(xc="PBE", cutoff_ev=300.0, kspacing_per_ang=1.5)
 
+ENGINE_OF_FILES = """
+from pathlib import Path
+from ase.calculators.calculator import BaseCalculator
+from ase.calculators.lj import LennardJones
+
+class Engine(BaseCalculator):
+    implemented_properties = ["energy", "forces", "stress"]
+
+    def calculate(self, atoms, properties, system_changes):
+        with Path(__file__).with_name("runs").open("a") as handle:
+            print(*sorted(properties), file=handle)
+        self.results = {name: LennardJones().get_property(name, atoms) for name in properties}
+
+def make():
+    return Engine({"cutoff": 60})
+"""
+
 
 def labeler(name: str) -> Labeler:
     try:
@@ -89,6 +106,20 @@ def test_ase_labeler_reports_failures_of_one_crystal(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     label = labeler("ase:unconverging:Engine").label(silicon)
     assert (label.status, label.reason) == ("unconverged", "SCFError: no minimum after 7 steps")
+
+
+def test_ase_labeler_runs_an_engine_once_for_each_crystal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that work through files compute only what they are asked for, and again when asked for more."""
+    (tmp_path / "engine_of_files.py").write_text(ENGINE_OF_FILES)
+    monkeypatch.syspath_prepend(tmp_path)
+    neon = Crystal.from_ase(bulk("Ne", "fcc", a=1.7), id="neon")
+    engine = labeler("ase:engine_of_files:make")
+    label, direct = engine.label(neon), labeler(ASE[1]).label(neon)
+    assert (label.status, label.reason) == ("ok", "")
+    assert label.energy_ev == direct.energy_ev
+    np.testing.assert_array_equal(label.stress_ev_per_ang3, direct.stress_ev_per_ang3)
+    assert '"cutoff": 60' in engine.fingerprint
+    assert (tmp_path / "runs").read_text() == "energy forces stress\n"
 
 
 @pytest.fixture

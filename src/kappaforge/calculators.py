@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator, Calculator
 from ase.io.jsonio import encode
 
 from kappaforge.errors import InputError
@@ -17,7 +17,7 @@ PREFIX = "ase:"
 """What a name of this kind begins with."""
 
 
-def build_calculator(name: str, *, role: str, needed: tuple[str, ...]) -> Calculator:
+def build_calculator(name: str, *, role: str, needed: tuple[str, ...]) -> BaseCalculator:
     """Call the factory and return its calculator, a new one each time.
 
     Parameters
@@ -49,14 +49,14 @@ def build_calculator(name: str, *, role: str, needed: tuple[str, ...]) -> Calcul
             f"{who}: calling {factory_name}() without arguments failed "
             f"({type(error).__name__}: {error}); give a function that builds the calculator"
         ) from error
-    if not isinstance(calculator, Calculator):
+    if not isinstance(calculator, BaseCalculator):
         raise InputError(f"{who}: expected an ASE calculator, got {type(calculator).__name__}")
     if missing := [which for which in needed if which not in calculator.implemented_properties]:
         raise InputError(f"{who}: the calculator does not implement {', '.join(missing)}")
     return calculator
 
 
-def identity(name: str, calculator: Calculator) -> str:
+def identity(name: str, calculator: BaseCalculator) -> str:
     """Return in words what decides the numbers of a calculator from `build_calculator`.
 
     These are the name, the calculator's class and parameters, the versions of ASE and of the packages that hold class
@@ -73,9 +73,10 @@ def identity(name: str, calculator: Calculator) -> str:
     return ", ".join(words)
 
 
-def _parameters(calculator: Calculator) -> str:
+def _parameters(calculator: BaseCalculator) -> str:
     try:
-        return encode(calculator.todict())
+        # Newer calculators, those that work through files, do not put their parameters into todict.
+        return encode(calculator.todict() if isinstance(calculator, Calculator) else calculator.parameters)
     except TypeError:  # objects whose text may hold an address, which changes from process to process
         return ""
 

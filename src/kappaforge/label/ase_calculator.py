@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError, SCFError
+from ase.calculators.calculator import SCFError, all_changes
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from kappaforge.calculators import build_calculator, identity
 from kappaforge.crystal import Crystal
@@ -38,14 +38,17 @@ class AseLabeler:
         """Label one crystal."""
         start = time.perf_counter()
         status, reason, energy, forces, stress = "ok", "", None, None, None
-        atoms = crystal.to_ase()
-        atoms.calc = build_calculator(self.name, role="labeler", needed=NEEDED)
+        calculator = build_calculator(self.name, role="labeler", needed=NEEDED)
+        wanted = [*NEEDED, *({"stress"} & set(calculator.implemented_properties))]
         try:
-            energy = float(atoms.get_potential_energy())
-            forces = np.array(atoms.get_forces())
-            stress = _stress(atoms)
-            if not (np.isfinite(energy) and np.isfinite(forces).all()):
-                raise ArithmeticError("energy or forces are not finite")
+            # All at once: asked one by one, engines that work through files would run once for each.
+            calculator.calculate(crystal.to_ase(), wanted, all_changes)
+            results = calculator.results
+            energy = float(results["energy"])
+            forces = np.array(results["forces"])
+            stress = _full(results["stress"]) if "stress" in results else None
+            if not all(np.isfinite(each).all() for each in (energy, forces, 0.0 if stress is None else stress)):
+                raise ArithmeticError("energy, forces or stress are not finite")
         except SCFError as error:
             status, reason = "unconverged", _one_line(error)
         except Exception as error:  # whatever a calculator raises for one crystal must not cost the others
@@ -63,12 +66,8 @@ class AseLabeler:
         )
 
 
-def _stress(atoms: Atoms) -> np.ndarray | None:
-    try:
-        stress = np.array(atoms.get_stress(voigt=False))
-    except PropertyNotImplementedError:
-        return None
-    return stress if np.isfinite(stress).all() else None
+def _full(stress: np.ndarray) -> np.ndarray:
+    return np.array(stress if np.shape(stress) == (3, 3) else voigt_6_to_full_3x3_stress(stress))
 
 
 def _one_line(error: Exception) -> str:

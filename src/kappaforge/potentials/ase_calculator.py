@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator, Calculator
 from ase.data import chemical_symbols
 
 from kappaforge.calculators import build_calculator, identity
@@ -34,7 +34,7 @@ class AsePotential:
     """
 
     name: str
-    calculator: Calculator
+    calculator: BaseCalculator
     digest: str
     elements: frozenset[str] | None = None
 
@@ -51,7 +51,8 @@ class AsePotential:
                 with np.errstate(all="ignore"):
                     answer = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(voigt=False)
             except Exception:  # whatever a calculator raises for one crystal must not cost the others
-                self.calculator.reset()
+                if isinstance(self.calculator, Calculator):  # the newer ones forget by themselves
+                    self.calculator.reset()
                 continue
             prediction.energies_ev[index] = answer[0]
             prediction.forces_ev_per_ang[rows] = answer[1]
