@@ -140,6 +140,19 @@ def test_run_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     assert "[generate] unknown key 'nn'" in refuse("run", run)
 
 
+def test_labels_are_taken_over_and_collected(poscar: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.extxyz.gz", tmp_path / "second.extxyz.gz"
+    run, other, engine = tmp_path / "run", tmp_path / "other", ("--labeler", "ase:ase.calculators.emt:EMT")
+    succeed("label", poscar, *engine, "--run", run, "--output", first)
+    assert "1 of 1 labelled" in succeed("label", poscar, *engine, "--run", run, "--collect")
+    succeed("label", poscar, *engine, "--run", other, "--done", first, "--output", second)
+    assert first.read_bytes() == second.read_bytes()
+    with sqlite3.connect(other / DATABASE) as connection:
+        assert connection.execute("SELECT count(*) FROM tasks").fetchone() == (0,)
+    morse = ("--labeler", "ase:ase.calculators.morse:MorsePotential")
+    assert "cannot be mixed" in refuse("label", poscar, *morse, "--run", other, "--done", first)
+
+
 def test_label_takes_any_ase_calculator(poscar: Path, tmp_path: Path) -> None:
     labels, engine = tmp_path / "labels.extxyz", "ase:ase.calculators.emt:EMT"
     arguments = ("label", poscar, "--labeler", engine, "--run", tmp_path / "run", "--output", labels)

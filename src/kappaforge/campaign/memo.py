@@ -14,6 +14,15 @@ from kappaforge.store.codec import task_key
 from kappaforge.store.run_folder import RunFolder, StepProgress
 
 
+def stored(
+    folder: RunFolder, step: str, version: int, arguments: Sequence[tuple[Any, ...]], model_digest: str = ""
+) -> list[Any]:
+    """Return the results that are there already of what `Memo.map` would run; a driver may be at work meanwhile."""
+    keys = [task_key(step, version, each, model_digest) for each in arguments]
+    done = folder.done(keys)
+    return [folder.get(key) for key in keys if key in done]
+
+
 class Memo:
     """Looks each task up in the run folder, runs those that are missing, stores every result as it comes."""
 

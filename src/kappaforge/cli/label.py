@@ -11,6 +11,7 @@ import typer
 from kappaforge.cli.files import read_crystals
 from kappaforge.cli.options import InputPaths, Workers
 from kappaforge.cli.terminal import Bars, out
+from kappaforge.errors import InputError
 
 if TYPE_CHECKING:
     from kappaforge.label.base import Label
@@ -28,12 +29,17 @@ def label(
     ] = "gpaw",
     xc: Annotated[str, typer.Option("--xc", help="Functional, by the engine's name.")] = "optB88-vdW",
     kspacing: Annotated[float, typer.Option("--kspacing", help="Largest distance of k points, Å⁻¹ with 2π.")] = 0.4,
+    done: Annotated[
+        Path | None, typer.Option("--done", help="Labels to take over where crystal and engine are the same.")
+    ] = None,
+    collect: Annotated[bool, typer.Option("--collect", help="Start nothing; hand over what is finished.")] = False,
     workers: Workers = 0,
 ) -> None:
     """Label crystals, each once: run it again after any interruption and it goes on."""
     from kappaforge.campaign import tasks
-    from kappaforge.campaign.memo import Memo
+    from kappaforge.campaign.memo import Memo, stored
     from kappaforge.engine.settings import EngineSettings
+    from kappaforge.label.dataset import read_labels, same_engine
     from kappaforge.label.registry import load
     from kappaforge.label.settings import LabelSettings
     from kappaforge.store.run_folder import RunFolder
@@ -41,12 +47,20 @@ def label(
     settings = LabelSettings(labeler=labeler, xc=xc, kspacing_per_ang=kspacing)
     fingerprint = load(settings).fingerprint
     crystals = read_crystals(paths)
-    run.mkdir(parents=True, exist_ok=True)
-    with RunFolder.open(run, write=True) as folder, Bars() as bars:
-        memo = Memo(folder, EngineSettings(workers=workers), bars)
-        arguments = [(crystal, settings) for crystal in crystals]
-        labels = memo.map("label", 1, tasks.label, arguments, fingerprint)
-    hand_over(labels, output)
+    taken = {each.crystal.digest: each for each in read_labels(done)} if done is not None else {}
+    if taken and (engine := same_engine(list(taken.values()))) != fingerprint:
+        raise InputError(f"{done} was labelled by {engine!r}, not by {fingerprint!r}: labels cannot be mixed")
+    arguments = [(crystal, settings) for crystal in crystals if crystal.digest not in taken]
+    if collect:
+        with RunFolder.open(run) as folder:
+            labels = stored(folder, "label", 1, arguments, fingerprint)
+    else:
+        run.mkdir(parents=True, exist_ok=True)
+        with RunFolder.open(run, write=True) as folder, Bars() as bars:
+            memo = Memo(folder, EngineSettings(workers=workers), bars)
+            labels = memo.map("label", 1, tasks.label, arguments, fingerprint)
+    known = taken | {each.crystal.digest: each for each in labels}
+    hand_over([known[crystal.digest] for crystal in crystals if crystal.digest in known], output)
 
 
 def hand_over(labels: Sequence[Label], output: Path | None) -> None:
