@@ -17,7 +17,7 @@ _POTENTIALS = {
 
 
 def available() -> tuple[str, ...]:
-    """Return the registered names; beyond them ``ase:module.path:factory`` takes any ASE calculator."""
+    """Return the registered names; beyond them `load` takes model files and any ASE calculator."""
     return tuple(_POTENTIALS)
 
 
@@ -28,14 +28,22 @@ def load(name: str) -> Potential:
     Parameters
     ----------
     name
-        One of `available`, or ``ase:module.path:factory`` where calling ``factory()`` without arguments returns an
-        ASE calculator, such as ``ase:ase.calculators.emt:EMT``.
+        One of `available`; or the path of a trained model, ending in ``.safetensors``; or ``ase:module.path:factory``
+        where calling ``factory()`` without arguments returns an ASE calculator, such as
+        ``ase:ase.calculators.emt:EMT``.
 
     Raises
     ------
     InputError
-        For an unknown name, a package that is not installed, or a factory that cannot be imported or called.
+        For an unknown name, a package that is not installed, a model file that is missing or damaged, or a factory
+        that cannot be imported or called.
     """
+    if name.endswith(".safetensors"):
+        try:
+            from kappaforge.potentials.allegro import allegro
+        except ImportError as error:
+            raise InputError(f"model {name} needs Allegro: pip install 'kappaforge[allegro]'") from error
+        return allegro(name)
     if name.startswith("ase:"):
         from kappaforge.potentials.ase_calculator import from_import_path
 
@@ -43,7 +51,8 @@ def load(name: str) -> Potential:
     if name not in _POTENTIALS:
         raise InputError(
             f"unknown potential {name!r}{suggestion(name, _POTENTIALS)}; "
-            "any ASE calculator works as 'ase:module.path:factory'"
+            "a trained model works as the path of its .safetensors file, "
+            "any ASE calculator as 'ase:module.path:factory'"
         )
     module, function = _POTENTIALS[name].split(":")
     potential: Potential = getattr(import_module(module), function)()

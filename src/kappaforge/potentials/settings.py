@@ -15,7 +15,8 @@ class PotentialSettings:
     Parameters
     ----------
     name
-        A name of `kappaforge.potentials.registry.available`, or ``ase:module.path:factory`` for any ASE calculator.
+        A name of `kappaforge.potentials.registry.available`; or the path of a trained model, ending in
+        ``.safetensors``; or ``ase:module.path:factory`` for any ASE calculator.
     """
 
     name: str = DEFAULT
