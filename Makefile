@@ -11,12 +11,12 @@ demo:
 	@.venv/bin/kappaforge run $(RUN)
 
 test:
-	@tools/environment test sevenn
+	@tools/environment test sevenn allegro
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
 
 slow-test:
-	@tools/environment test sevenn
+	@tools/environment test sevenn allegro
 	.venv/bin/pytest -m slow
