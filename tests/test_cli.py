@@ -62,6 +62,14 @@ def test_kappa_of_a_poscar_tells_tensor_mesh_supercell_potential_and_time_per_pa
         assert fact in text
 
 
+def test_ids_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
+    atoms = bulk("C", "diamond", a=3.56)
+    atoms.info["id"] = "[/red]cut [bold]"
+    write(tmp_path / "odd.extxyz", atoms)
+    for command in (("screen",), ("select", "-n", 1), ("relax",)):
+        assert "[/red]cut [bold]" in succeed(command[0], tmp_path / "odd.extxyz", *command[1:])
+
+
 def test_kappa_json_has_the_columns_and_an_isotropic_tensor_for_a_cubic_crystal(poscar: Path) -> None:
     (row,) = rows(succeed("kappa", poscar, "--mesh", "5", "--supercell", "2", "--json"))
     tensor = np.array(row["kappa_rta_w_per_mk"])

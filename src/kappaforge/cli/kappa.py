@@ -74,7 +74,7 @@ def _three(text: str, option: str) -> tuple[int, int, int]:
 def _show(record: CandidateRecord) -> None:
     symmetry = record.symmetry
     out.print(
-        f"[bold]{record.id}[/]  {record.crystal.formula}, space group {symmetry.space_group_symbol} "
+        f"{record.id}  {record.crystal.formula}, space group {symmetry.space_group_symbol} "
         f"({symmetry.space_group_number}), {symmetry.n_atoms} atoms in the primitive cell",
         highlight=False,
     )

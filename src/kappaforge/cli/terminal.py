@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from kappaforge.store.row import Row
 
-out = Console(width=None if sys.stdout.isatty() else 120)  # rich would cut tables in a pipe at 80 columns
-err = Console(stderr=True)
+# Without markup, as ids and reasons may hold brackets; 120 columns in a pipe, where rich would cut tables at 80.
+out = Console(width=None if sys.stdout.isatty() else 120, markup=False)
+err = Console(stderr=True, markup=False)
 
 
 class Bars:
@@ -60,7 +61,7 @@ class Bars:
     def finish(self, step: str, summary: str) -> None:
         """Leave one line behind."""
         if not self._quiet:
-            self._progress.console.print(f"[bold]{step:>22}[/]  {summary}", highlight=False)
+            self._progress.console.print(f"{step:>22}  {summary}", highlight=False)
 
 
 def show_json(rows: Iterable[Row]) -> None:
