@@ -86,6 +86,9 @@ def test_damaged_arrays_are_not_served_but_done_again(tmp_path, rng: np.random.G
         file.write_bytes(file.read_bytes()[:-100])
         with pytest.raises(KeyError):
             folder.get("abcd")
+        with RunFolder.open(tmp_path) as reader:
+            assert reader.done(["abcd"]) == set()
+            assert reader.seconds_by_step() == {"describe": 1.5}, "a reader changes nothing"
         assert folder.done(["abcd", "other"]) == set()
         folder.put("abcd", "describe", features, 1.5)
         assert folder.done(["abcd", "other"]) == {"abcd"}
