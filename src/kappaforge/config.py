@@ -14,6 +14,9 @@ from kappaforge.describe.settings import DescribeSettings
 from kappaforge.engine.settings import EngineSettings
 from kappaforge.errors import InputError, suggestion
 from kappaforge.generate.settings import GenerateSettings
+from kappaforge.label.settings import NO_LABELER, LabelSettings
+from kappaforge.learn.settings import LearnSettings
+from kappaforge.potentials.allegro_settings import TrainingSettings
 from kappaforge.potentials.settings import PotentialSettings
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
@@ -35,6 +38,9 @@ class CampaignSettings(BaseModel):
     screen: ScreenSettings = ScreenSettings()
     describe: DescribeSettings = DescribeSettings()
     select: SelectSettings = SelectSettings()
+    label: LabelSettings = LabelSettings(labeler=NO_LABELER)
+    learn: LearnSettings = LearnSettings()
+    training: TrainingSettings = TrainingSettings()
     kappa: KappaSettings = KappaSettings()
     engine: EngineSettings = EngineSettings()
 

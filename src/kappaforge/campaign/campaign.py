@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.dataset.load import load
 from kappaforge.errors import InputError, suggestion
 from kappaforge.generate import registry as generators
+from kappaforge.label.settings import NO_LABELER
 from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.base import require_elements
 from kappaforge.screen.energy import energies_above_lowest
@@ -28,6 +29,10 @@ from kappaforge.select.farthest import farthest_points
 from kappaforge.select.neighbours import nearest_neighbours
 from kappaforge.store.published import Published
 from kappaforge.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from kappaforge.campaign.learning import Lessons
+    from kappaforge.potentials.allegro_model import AllegroModel
 
 T = TypeVar("T")
 
@@ -45,6 +50,9 @@ class Campaign:
         self.memo = Memo(folder, settings.engine, self.progress)
         self.ledger = Ledger()
         self.potential = potentials.load(settings.potential.name)
+        self.for_kappa: str | AllegroModel = self.potential.name
+        """What κ is computed with: the potential, or the model that query by committee made."""
+        self.for_kappa_digest = self.potential.digest
 
     def run(self) -> Published:
         """Run all steps, publish after each, and return what there is to show.
@@ -66,10 +74,13 @@ class Campaign:
             return self._publish()
         features = self._describe(candidates)
         benchmarks = self._select(candidates, features, known={crystal.id for crystal in known})
+        lessons = self._learn(candidates, features, benchmarks)
         records = self._kappa("kappa of benchmarks", candidates, benchmarks)
         limit = self.settings.select.ultrahigh_kappa_w_per_mk
         good = [index for index, record in zip(benchmarks, records, strict=True) if record.kappa_max_w_per_mk >= limit]
         neighbours = self._neighbours(candidates, features, good, benchmarks)
+        self._learn(candidates, features, [*benchmarks, *neighbours], lessons)
+        self._kappa("kappa of benchmarks", candidates, benchmarks)  # computed already unless something was learned
         self._kappa("kappa of neighbours", candidates, neighbours)
         return self._publish()
 
@@ -239,13 +250,36 @@ class Campaign:
         self.ledger.passed(f"{role}s", len(indices))
         self._publish()
 
+    def _learn(
+        self, candidates: list[Crystal], features: np.ndarray, indices: list[int], lessons: Lessons | None = None
+    ) -> Lessons | None:
+        """Take the crystals through query by committee; κ is then computed with the model it ends with."""
+        if self.settings.label.labeler == NO_LABELER:
+            if lessons is None:
+                self.progress.finish("learn", 'skipped: [label] labeler is "none"')
+            return None
+        from kappaforge.campaign.learning import School, hand_over, published  # they bring torch
+        from kappaforge.potentials.model_file import model_digest
+
+        school = School(self.settings, self.memo, self.progress)
+        known = lessons or school.first_lessons(candidates, features)
+        learned = school.learn([candidates[index] for index in indices], known)
+        self.ledger.rounds = [published(turn) for turn in learned.rounds]
+        last = learned.rounds[-1]
+        for name, deviation in zip(last.ids, last.uncertainty.energy_std_mev_per_atom, strict=True):
+            self.ledger.note(name, energy_std_mev_per_atom=float(deviation))
+        model = school.final_model(learned)
+        hand_over(self.folder.path / "learned", learned, model)
+        self.for_kappa, self.for_kappa_digest = model, model_digest(model)
+        self._publish()
+        return learned
+
     def _kappa(self, step: str, candidates: list[Crystal], indices: list[int]) -> list[CandidateRecord]:
         settings = self.settings
         arguments = [
-            (candidates[index], self.potential.name, settings.relax, settings.kappa, settings.screen)
-            for index in indices
+            (candidates[index], self.for_kappa, settings.relax, settings.kappa, settings.screen) for index in indices
         ]
-        records = self.memo.map(step, 1, tasks.compute_kappa, arguments, self.potential.digest)
+        records = self.memo.map(step, 1, tasks.compute_kappa, arguments, self.for_kappa_digest)
         for record in records:
             self._note_kappa(record)
         done = sum(record.status == "ok" for record in records)

@@ -11,12 +11,12 @@ from typing import Any
 from kappaforge.config import CampaignSettings
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
-from kappaforge.store.published import Published
+from kappaforge.store.published import LearningRound, Published
 from kappaforge.store.row import Row
 
 DECIDING_PACKAGES = (
     "kappaforge", "numpy", "scipy", "ase", "spglib", "pymatgen", "phonopy", "phono3py", "symfc", "dscribe",
-    "scikit-learn", "pyxtal", "matscipy", "sevenn", "torch",
+    "scikit-learn", "pyxtal", "matscipy", "sevenn", "torch", "nequip", "nequip-allegro", "gpaw",
 )  # fmt: skip
 
 
@@ -28,6 +28,7 @@ class Ledger:
         self._crystals: dict[str, Crystal] = {}
         self._counts: dict[str, int] = {}
         self._discards: dict[str, Counter[str]] = {}
+        self.rounds: list[LearningRound] = []
 
     def enter(self, crystal: Crystal) -> None:
         """Open a row for a new candidate; raises `InputError` where its id is taken."""
@@ -75,6 +76,7 @@ class Ledger:
             rows=list(self._rows.values()),
             crystals=list(self._crystals.values()),
             seconds_by_step=seconds_by_step,
+            rounds=list(self.rounds),
         )
 
 

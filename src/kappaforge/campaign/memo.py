@@ -39,14 +39,18 @@ class Memo:
         function: Callable[..., Any],
         arguments: Sequence[tuple[Any, ...]],
         model_digest: str = "",
+        *,
+        checkpoints: bool = False,
     ) -> list[Any]:
         """Return ``[function(*each) for each in arguments]``.
 
         A task is known by the hash of step, version, arguments and model; raise `version` when the function's results
-        change. Equal tasks are run once.
+        change. Equal tasks are run once. With `checkpoints` the function gets one more argument, the path of a file
+        of its own to go on from after a kill; the file is removed once the result is stored.
         """
         keys = [task_key(step, version, each, model_digest) for each in arguments]
-        calls = {key: Call(function, each) for key, each in zip(keys, arguments, strict=True)}
+        extra = {key: (self._folder.checkpoint_file(key),) if checkpoints else () for key in keys}
+        calls = {key: Call(function, (*each, *extra[key])) for key, each in zip(keys, arguments, strict=True)}
         done = self._folder.done(calls)
         missing = {key: call for key, call in calls.items() if key not in done}
         self._note(step, len(done), len(calls))
@@ -55,6 +59,8 @@ class Memo:
         at_once = worker_count(self._engine)
         for finished in run_calls(missing, executor, at_once=at_once, retries=self._engine.retries):
             self._folder.put(finished.key, step, finished.result, finished.seconds)
+            for file in extra[finished.key]:
+                file.unlink(missing_ok=True)
             done.add(finished.key)
             self._note(step, len(done), len(calls))
             self._progress.advance(step)

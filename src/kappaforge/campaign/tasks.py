@@ -1,11 +1,13 @@
 """The steps as tasks: importable functions of plain arguments, which any worker can run.
 
-A potential travels by name; the worker loads it once.
+A potential travels by name, and the worker loads it once; a model learned on the way travels itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,13 +23,18 @@ from kappaforge.label import registry as labelers
 from kappaforge.label.base import Label
 from kappaforge.label.settings import LabelSettings
 from kappaforge.potentials import registry as potentials
+from kappaforge.potentials.base import Potential
 from kappaforge.relax.relaxer import RelaxRecord, relax
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.screen.symmetry import SymmetryRecord, symmetry
 from kappaforge.transport.settings import KappaSettings
 
-__all__ = ["compute_kappa", "find_symmetry", "generate", "label", "map_features", "relax_batch", "soap"]
+if TYPE_CHECKING:  # they bring torch, which only some campaigns need
+    from kappaforge.learn.loop import TrainingJob
+    from kappaforge.potentials.allegro_model import AllegroModel
+
+__all__ = ["compute_kappa", "find_symmetry", "generate", "label", "map_features", "relax_batch", "soap", "train"]
 
 
 def generate(settings: GenerateSettings, seed: int, first: int, n: int) -> list[Proposal]:
@@ -57,17 +64,40 @@ def map_features(features: np.ndarray, settings: DescribeSettings, seed: int) ->
 
 def compute_kappa(
     crystal: Crystal,
-    potential: str,
+    potential: str | AllegroModel,
     relax_settings: RelaxSettings,
     kappa_settings: KappaSettings,
     symmetry_settings: ScreenSettings,
     relaxed: bool = True,
 ) -> CandidateRecord:
     """Take one candidate to κ, relaxed tightly first or as it is."""
-    model = potentials.load(potential)
-    return kappa_of(crystal, model, relax_settings, kappa_settings, symmetry_settings, relaxed=relaxed)
+    return kappa_of(crystal, _loaded(potential), relax_settings, kappa_settings, symmetry_settings, relaxed=relaxed)
 
 
 def label(crystal: Crystal, settings: LabelSettings) -> Label:
     """Label one crystal."""
     return labelers.load(settings).label(crystal)
+
+
+def train(job: TrainingJob, checkpoint: Path) -> AllegroModel:
+    """Train one model; a kill costs at most the epoch under way."""
+    from kappaforge.potentials.training import train
+
+    training = train(
+        job.labels,
+        job.validation,
+        model=job.model,
+        settings=job.settings,
+        seed=job.seed,
+        checkpoint=checkpoint,
+    )
+    return training.model
+
+
+def _loaded(potential: str | AllegroModel) -> Potential:
+    if isinstance(potential, str):
+        return potentials.load(potential)
+    from kappaforge.potentials.allegro import AllegroPotential
+    from kappaforge.potentials.model_file import model_digest
+
+    return AllegroPotential(f"learned-{model_digest(potential)[:8]}", potential)

@@ -10,7 +10,21 @@ import sys
 import typer
 
 from kappaforge import __version__
-from kappaforge.cli import describe, generate, init, kappa, label, relax, report, run, screen, select, status, vasp
+from kappaforge.cli import (
+    describe,
+    generate,
+    init,
+    kappa,
+    label,
+    learn,
+    relax,
+    report,
+    run,
+    screen,
+    select,
+    status,
+    vasp,
+)
 from kappaforge.errors import InputError, KappaforgeError
 
 app = typer.Typer(
@@ -34,6 +48,7 @@ app.command("screen", rich_help_panel="One step, on files")(screen.screen)
 app.command("describe", rich_help_panel="One step, on files")(describe.describe)
 app.command("select", rich_help_panel="One step, on files")(select.select)
 app.command("label", rich_help_panel="One step, on files")(label.label)
+app.command("learn", rich_help_panel="One step, on files")(learn.learn)
 app.add_typer(vasp.app, name="vasp", rich_help_panel="One step, on files")
 app.command("kappa", rich_help_panel="One step, on files")(kappa.kappa)
 

@@ -7,6 +7,9 @@ from math import isfinite
 
 from kappaforge.errors import InputError
 
+NO_LABELER = "none"
+"""In place of a labeler's name: a campaign then asks for no labels."""
+
 
 @dataclass(frozen=True)
 class LabelSettings:

@@ -228,6 +228,43 @@ def kappa_over_density(
     return figure
 
 
+@_styled
+def uncertainty_evolution(
+    n_labels: Sequence[int], uncertainty_mev_per_atom: np.ndarray, limit_mev_per_atom: float
+) -> Figure:
+    """Draw how a committee grows sure of the crystals while labels come in (paper, Fig. 3b and c).
+
+    Parameters
+    ----------
+    n_labels
+        Labels known in each round.
+    uncertainty_mev_per_atom
+        Shape (n_rounds, n_crystals), meV/atom; NaN where a crystal was not in question.
+    limit_mev_per_atom
+        Where a crystal counts as known.
+    """
+    values = np.asarray(uncertainty_mev_per_atom, dtype=float)
+    values = np.where(np.isfinite(values), values, np.nan)
+    if not np.isfinite(values).any():
+        return _empty("No committee was asked")
+    figure, axes = _axes((6.4, 4.0))
+    rounds = np.arange(1, len(values) + 1)
+    axes.plot(rounds, values, color="0.72", linewidth=0.8, zorder=2)
+    axes.plot([], [], color="0.72", linewidth=0.8, label="each crystal")
+    for share, style, label in ((100, "k-", "largest"), (50, "k:", "median")):
+        shown = np.array([np.nanpercentile(row, share) if np.isfinite(row).any() else np.nan for row in values])
+        axes.plot(rounds, shown, style, marker="o", markersize=4, linewidth=1.3, zorder=3, label=label)
+    axes.axhline(
+        limit_mev_per_atom, color="0.4", linestyle="--", linewidth=0.9, label=f"{limit_mev_per_atom:g} meV/atom"
+    )
+    axes.set_yscale("log")
+    axes.set(xlabel="round", ylabel="uncertainty of the energy (meV/atom)")
+    ticks = rounds if len(rounds) <= 12 else rounds[:: int(np.ceil(len(rounds) / 12))]
+    axes.set_xticks(ticks, [f"{tick}\n{n_labels[tick - 1]} labels" if len(ticks) <= 8 else f"{tick}" for tick in ticks])
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+    return figure
+
+
 def _known_roles(roles: Sequence[str]) -> np.ndarray:
     """Roles as an array; one without a marker of its own counts as none."""
     return np.array([role if role in MARKERS else "" for role in roles], dtype=str)

@@ -15,7 +15,14 @@ from matplotlib.figure import Figure
 
 from kappaforge.crystal import Crystal
 from kappaforge.files import replacing, write_text
-from kappaforge.report.figures import crystal_map, kappa_histogram, kappa_over_density, kappa_ranking, save
+from kappaforge.report.figures import (
+    crystal_map,
+    kappa_histogram,
+    kappa_over_density,
+    kappa_ranking,
+    save,
+    uncertainty_evolution,
+)
 from kappaforge.report.page import Picture, page
 from kappaforge.report.tables import kappa_eigenvalues, to_csv, to_json
 from kappaforge.store.published import Published
@@ -45,7 +52,7 @@ def write_report(published: Published, folder: Path) -> dict[str, Path]:
         write_crystals(folder / "crystals.extxyz", published.rows, published.crystals),
     ]
     pictures = []
-    for name, (figure, title, caption) in _figures(published.rows).items():
+    for name, (figure, title, caption) in _figures(published).items():
         png, svg = save(figure, folder / "figures" / name)
         paths += [png, svg]
         pictures.append(Picture(title, caption, svg.read_bytes()))
@@ -83,8 +90,10 @@ def _readable(text: str) -> str:
     return "_JSON " + json.dumps(text).replace("\\", "\\\\")  # ASE's reader takes one level of backslashes away
 
 
-def _figures(rows: Sequence[Row]) -> dict[str, tuple[Figure, str, str]]:
+def _figures(published: Published) -> dict[str, tuple[Figure, str, str]]:
     """The figures by file name, each with its title and caption."""
+    rows = published.rows
+    learning = {"uncertainty": _uncertainty(published)} if published.rounds else {}
     kappa = _column(rows, "kappa_rta_max_w_per_mk")
     roles = [row.role for row in rows]
     names = [row.id if row.source.startswith("known") else "" for row in rows]
@@ -112,7 +121,23 @@ def _figures(rows: Sequence[Row]) -> dict[str, tuple[Figure, str, str]]:
             "κ over density",
             "Largest eigenvalue of κ against the mass density.",
         ),
+        **learning,
     }
+
+
+def _uncertainty(published: Published) -> tuple[Figure, str, str]:
+    limit = published.settings["learn"]["threshold_mev_per_atom"]
+    places = {
+        name: place for place, name in enumerate(dict.fromkeys(name for turn in published.rounds for name in turn.ids))
+    }
+    values = np.full((len(published.rounds), len(places)), np.nan)
+    for row, turn in zip(values, published.rounds, strict=True):
+        row[[places[name] for name in turn.ids]] = turn.energy_std_mev_per_atom
+    return (
+        uncertainty_evolution([turn.n_labels for turn in published.rounds], values, limit),
+        "Query by committee",
+        "Standard deviation of the committee's energies. After each round the most uncertain crystals were labelled.",
+    )
 
 
 def _column(rows: Sequence[Row], name: str) -> np.ndarray:

@@ -5,8 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from kappaforge.crystal import Crystal
 from kappaforge.store.row import Row
+
+
+@dataclass(frozen=True)
+class LearningRound:
+    """How sure the committee was of the crystals under question, after one round of query by committee.
+
+    Parameters
+    ----------
+    number
+        From 1.
+    n_labels
+        Labels the committee had learned from.
+    ids
+        The crystals.
+    energy_std_mev_per_atom
+        Uncertainty of each, shape (len(ids),), meV/atom.
+    added
+        Ids of those that were labelled next.
+    """
+
+    number: int
+    n_labels: int
+    ids: tuple[str, ...]
+    energy_std_mev_per_atom: np.ndarray
+    added: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +56,8 @@ class Published:
         One row for every crystal that was ever a candidate, and its present geometry, in the same order.
     seconds_by_step
         Time spent in each step's tasks, s.
+    rounds
+        The rounds of query by committee; none where no labels were asked for.
     """
 
     name: str
@@ -39,3 +68,4 @@ class Published:
     rows: list[Row]
     crystals: list[Crystal]
     seconds_by_step: dict[str, float] = field(default_factory=dict)
+    rounds: list[LearningRound] = field(default_factory=list)

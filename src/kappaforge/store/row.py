@@ -40,6 +40,8 @@ class Row:
     role: str = ""
     """Why κ was computed: benchmark (farthest points and known crystals) or neighbour (of a good conductor)."""
     novel: bool | None = None
+    energy_std_mev_per_atom: float | None = None
+    """Uncertainty: standard deviation of the committee's energies, after the last round of learning."""
     map_x: float | None = None
     map_y: float | None = None
 

@@ -175,6 +175,10 @@ class RunFolder:
             raise KeyError(name)
         return decode(json.loads(row[0]))
 
+    def checkpoint_file(self, key: str) -> Path:
+        """Where an unfinished task keeps what it needs to go on after a kill; nothing else reads it."""
+        return self.path / "checkpoints" / key
+
     def _arrays_file(self, key: str) -> Path:
         return self.path / "arrays" / key[:2] / f"{key}.h5"
 

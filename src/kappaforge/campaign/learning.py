@@ -1,0 +1,164 @@
+"""Query by committee on the engine, every label and training stored: the ETC protocol's way to a better potential."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from kappaforge.campaign import tasks
+from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.progress import Progress
+from kappaforge.config import CampaignSettings
+from kappaforge.crystal import Crystal
+from kappaforge.errors import InputError, suggestion
+from kappaforge.label import registry as labelers
+from kappaforge.label.base import Label
+from kappaforge.label.dataset import read_labels, same_engine, write_labels
+from kappaforge.learn.loop import Learned, Round, TrainingJob, query_by_committee
+from kappaforge.learn.rattle import rattled
+from kappaforge.potentials import registry as potentials
+from kappaforge.potentials.allegro import AllegroPotential
+from kappaforge.potentials.allegro_model import AllegroModel, ModelCard
+from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings
+from kappaforge.potentials.model_file import write_model
+from kappaforge.select.farthest import farthest_points
+from kappaforge.store.published import LearningRound
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What has been learned so far: labels, the committee that knows them, what was asked for, and every round."""
+
+    labels: tuple[Label, ...] = ()
+    committee: tuple[AllegroModel, ...] = ()
+    added: frozenset[str] = frozenset()
+    asked: int = 0
+    rounds: tuple[Round, ...] = ()
+
+
+class School:
+    """Labels and trains for a campaign, each task at most once in the life of its run folder.
+
+    Raises
+    ------
+    InputError
+        For a labeler that is not installed, labels of another engine than its, or a model that cannot go on learning.
+    """
+
+    def __init__(self, settings: CampaignSettings, memo: Memo, progress: Progress) -> None:
+        self.settings = settings
+        self.memo = memo
+        self.progress = progress
+        self.fingerprint = labelers.load(settings.label).fingerprint
+        self.start = _start(settings)
+
+    def first_lessons(self, structures: Sequence[Crystal], features: np.ndarray) -> Lessons:
+        """Return the labels to begin with: those of the settings' file, or else those of the farthest points.
+
+        Parameters
+        ----------
+        structures
+            To choose from, with their `features` of shape (n_structures, n_features).
+        """
+        learn = self.settings.learn
+        if learn.labels:
+            labels = read_labels(Path(learn.labels))
+            if (engine := same_engine(labels)) != self.fingerprint:
+                raise InputError(
+                    f"[learn] labels: {learn.labels} was labelled by {engine!r}, not by {self.fingerprint!r}: "
+                    "labels cannot be mixed"
+                )
+            return Lessons(tuple(labels))
+        n_chosen = min(learn.initial, learn.max_labels)
+        chosen = [structures[index] for index in farthest_points(features, n_chosen)]
+        copies = [copy for each in chosen for copy in rattled(each, 1, learn.rattle_ang, self.settings.seed)]
+        made = self.label(copies)
+        good = tuple(each for each in made if each.status == "ok")
+        self.progress.finish("initial labels", f"{len(good)} of {len(made)}")
+        return Lessons(good, asked=len(made))
+
+    def learn(self, pool: Sequence[Crystal], lessons: Lessons) -> Lessons:
+        """Ask for labels until the committee agrees on every structure of the pool, or may ask no more."""
+        learned = query_by_committee(
+            pool,
+            lessons.labels,
+            self.settings.learn,
+            self.settings.training,
+            self.settings.seed,
+            model=self.start,
+            label=self.label,
+            train=self.train,
+            committee=lessons.committee,
+            added=lessons.added,
+            budget=self.settings.learn.max_labels - lessons.asked,
+            on_round=self._tell,
+        )
+        self.progress.finish("learn", f"{learned.ended}; {learned.asked} labels asked for")
+        return _added(lessons, learned)
+
+    def final_model(self, lessons: Lessons) -> AllegroModel:
+        """Train one model on all labels; where nothing was asked for, the model that members go on from stays."""
+        if isinstance(self.start, AllegroModel) and not lessons.asked:
+            return self.start
+        job = TrainingJob(lessons.labels, (), self.start, self.settings.training, self.settings.seed)
+        (model,) = self.memo.map("train on all labels", 1, tasks.train, [(job,)], checkpoints=True)
+        self.progress.finish("train on all labels", f"{len(lessons.labels)} labels")
+        return replace(model, card=ModelCard(data=f"{len(lessons.labels)} labels", functional=self.fingerprint))
+
+    def label(self, crystals: Sequence[Crystal]) -> list[Label]:
+        """Label crystals in their order."""
+        arguments = [(crystal, self.settings.label) for crystal in crystals]
+        return self.memo.map("label", 1, tasks.label, arguments, self.fingerprint)
+
+    def train(self, jobs: Sequence[TrainingJob]) -> list[AllegroModel]:
+        """Train models in the order of the jobs."""
+        return self.memo.map("train committee", 1, tasks.train, [(job,) for job in jobs], checkpoints=True)
+
+    def _tell(self, turn: Round) -> None:
+        found = turn.uncertainty.energy_std_mev_per_atom
+        limit = self.settings.learn.threshold_mev_per_atom
+        failed = f", {turn.n_failed} labels failed" if turn.n_failed else ""
+        self.progress.finish(
+            f"round {turn.number}",
+            f"{np.sum(found > limit)} of {len(found)} above {limit:g} meV/atom, the largest {found.max():.1f}; "
+            f"{len(turn.added)} added{failed}",
+        )
+
+
+def hand_over(folder: Path, lessons: Lessons, model: AllegroModel) -> list[Path]:
+    """Write model, committee and labels for use elsewhere, as `model.safetensors` and so on; return the paths."""
+    paths = [folder / "model.safetensors", folder / "labels.extxyz.gz"]
+    write_model(model, paths[0])
+    write_labels(lessons.labels, paths[1])
+    for number, member in enumerate(lessons.committee):
+        paths.append(folder / f"model-committee-{number}.safetensors")
+        write_model(member, paths[-1])
+    return paths
+
+
+def published(turn: Round) -> LearningRound:
+    """Return what a report needs of a round."""
+    return LearningRound(turn.number, turn.n_labels, turn.ids, turn.uncertainty.energy_std_mev_per_atom, turn.added)
+
+
+def _start(settings: CampaignSettings) -> AllegroSettings | AllegroModel:
+    """What a member begins with."""
+    learn = settings.learn
+    if not learn.start:
+        if learn.preset not in PRESETS:
+            raise InputError(f"[learn] preset: unknown {learn.preset!r}{suggestion(learn.preset, PRESETS)}")
+        return PRESETS[learn.preset]
+    potential = potentials.load(learn.start)
+    if not isinstance(potential, AllegroPotential):
+        raise InputError(f"[learn] start: {learn.start!r} is not an Allegro model, which alone can go on learning")
+    return potential.model
+
+
+def _added(lessons: Lessons, learned: Learned) -> Lessons:
+    done = len(lessons.rounds)
+    rounds = tuple(replace(turn, number=done + turn.number) for turn in learned.rounds)
+    asked = lessons.asked + learned.asked
+    return Lessons(learned.labels, learned.committee, learned.added, asked, lessons.rounds + rounds)

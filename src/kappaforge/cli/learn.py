@@ -1,0 +1,55 @@
+"""``kappaforge learn``: query by committee, from crystals and labels to a potential that knows the crystals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kappaforge.cli.files import read_crystals
+from kappaforge.cli.options import InputPaths, Workers
+from kappaforge.cli.terminal import Bars, show_paths
+
+
+def learn(
+    paths: InputPaths,
+    run: Annotated[Path, typer.Option("--run", help="Folder that keeps labels, trainings and models.")],
+    labels: Annotated[
+        str, typer.Option("--labels", help="Labels to begin with (extXYZ of kappaforge label); else they are made.")
+    ] = "",
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="TOML with [label], [learn] and [training]; see kappaforge init.")
+    ] = None,
+    labeler: Annotated[
+        str | None, typer.Option("--labeler", "-l", help="gpaw, espresso, or ase:module.path:factory (ASE).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Decides subsets, weights and displacements.")] = None,
+    workers: Workers = 0,
+) -> None:
+    """Ask for labels where a committee disagrees, until it agrees on all crystals; run it again after a kill."""
+    from kappaforge.campaign.learning import School, hand_over
+    from kappaforge.campaign.memo import Memo
+    from kappaforge.config import CampaignSettings, load_campaign
+    from kappaforge.describe.soap import average_soap
+    from kappaforge.engine.settings import EngineSettings
+    from kappaforge.label.settings import NO_LABELER
+    from kappaforge.store.run_folder import RunFolder
+
+    chosen = load_campaign(settings) if settings else CampaignSettings()
+    named = labeler or ("gpaw" if chosen.label.labeler == NO_LABELER else chosen.label.labeler)
+    changes = {
+        "label": replace(chosen.label, labeler=named),
+        "learn": replace(chosen.learn, labels=labels or chosen.learn.labels),
+        "seed": chosen.seed if seed is None else seed,
+    }
+    chosen = chosen.model_copy(update=changes)
+    crystals = read_crystals(paths)
+    run.mkdir(parents=True, exist_ok=True)
+    with RunFolder.open(run, write=True) as folder, Bars() as bars:
+        school = School(chosen, Memo(folder, EngineSettings(workers=workers), bars), bars)
+        features = average_soap(crystals, chosen.describe)
+        lessons = school.learn(crystals, school.first_lessons(crystals, features))
+        written = hand_over(run / "learned", lessons, school.final_model(lessons))
+    show_paths({path.name: path for path in written})
