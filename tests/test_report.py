@@ -22,7 +22,7 @@ from kappaforge.report.explorer import chemiscope_script, explorer_data, json_fo
 from kappaforge.report.page import Picture, page, summary
 from kappaforge.report.tables import kappa_eigenvalues, ranked_table, to_csv, to_json
 from kappaforge.report.write import write_crystals, write_report
-from kappaforge.store.published import Published
+from kappaforge.store.published import LearningRound, Published
 from kappaforge.store.row import COLUMNS, Row, ranked
 
 HOSTILE = "</script><script>alert(1)</script> & \"quotes\" 'too' [bold]"
@@ -104,6 +104,22 @@ def test_json_and_csv_say_the_same(published):
         for name, value in object_.items():
             cell = line[name]
             assert cell == value if isinstance(value, str) else (json.loads(cell) if cell else None) == value
+
+
+def test_uncertainty_of_a_run_that_learned_is_written_and_drawn(published, tmp_path):
+    ids = ("diamond", "12e45")
+    rounds = [
+        LearningRound(1, 100, ids, np.array([31.5, 9.0]), added=("diamond",)),
+        LearningRound(2, 108, ids, np.array([8.0, 7.25]), added=()),
+    ]
+    settings = {**published.settings, "learn": {"threshold_mev_per_atom": 15.0}}
+    paths = write_report(replace(published, rounds=rounds, settings=settings), tmp_path)
+    lines = list(csv.DictReader(paths["uncertainty.csv"].read_text().splitlines()))
+    assert [line["n_labels"] for line in lines] == ["100", "100", "108", "108"]
+    assert [float(line["energy_std_mev_per_atom"]) for line in lines] == [31.5, 9.0, 8.0, 7.25]
+    assert [line["id"] for line in lines if line["added"] == "1"] == ["diamond"]
+    assert {"figures/uncertainty.png", "figures/uncertainty.svg"} <= paths.keys()
+    assert "Query by committee" in paths["index.html"].read_text()
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])

@@ -17,6 +17,7 @@ from kappaforge.report.figures import (
     kappa_over_density,
     kappa_ranking,
     save,
+    uncertainty_evolution,
 )
 
 NOTHING = np.array([np.nan])
@@ -154,3 +155,21 @@ def test_figures_leave_pyplot_alone():
     """A figure made through pyplot stays in memory, and its state would leak into a user's notebook."""
     ONE["map"]()
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_uncertainty_is_drawn_for_every_round_and_crystal(rng):
+    values = rng.uniform(5, 60, (6, 20)) * np.array([0.7**turn for turn in range(6)])[:, None]
+    values[:3, 12:] = np.nan  # neighbours come into question later
+    figure = uncertainty_evolution([100 + 8 * turn for turn in range(6)], values, 15.0)
+    axes = figure.axes[0]
+    largest = next(line for line in axes.lines if line.get_label() == "largest")
+    assert np.allclose(largest.get_ydata(), np.nanmax(values, axis=1))
+    assert axes.get_ylabel() == "uncertainty of the energy (meV/atom)"
+    assert "15 meV/atom" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_uncertainty_that_is_infinite_leaves_a_gap():
+    figure = uncertainty_evolution([8, 16], np.array([[np.inf, 20.0], [10.0, 9.0]]), 15.0)
+    largest = next(line for line in figure.axes[0].lines if line.get_label() == "largest")
+    assert largest.get_ydata().tolist() == [20.0, 10.0]
+    assert texts_of(uncertainty_evolution([8], np.array([[np.inf]]), 15.0)) == ["No committee was asked"]

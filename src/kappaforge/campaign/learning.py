@@ -17,7 +17,8 @@ from kappaforge.errors import InputError, suggestion
 from kappaforge.label import registry as labelers
 from kappaforge.label.base import Label
 from kappaforge.label.dataset import read_labels, same_engine, write_labels
-from kappaforge.learn.loop import Learned, Round, TrainingJob, query_by_committee
+from kappaforge.learn.calibration import Calibration, calibration
+from kappaforge.learn.loop import Learned, Round, TrainingJob, query_by_committee, voters
 from kappaforge.learn.rattle import rattled
 from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.allegro import AllegroPotential
@@ -65,13 +66,7 @@ class School:
         """
         learn = self.settings.learn
         if learn.labels:
-            labels = read_labels(Path(learn.labels))
-            if (engine := same_engine(labels)) != self.fingerprint:
-                raise InputError(
-                    f"[learn] labels: {learn.labels} was labelled by {engine!r}, not by {self.fingerprint!r}: "
-                    "labels cannot be mixed"
-                )
-            return Lessons(tuple(labels))
+            return Lessons(self._read("labels", learn.labels))
         n_chosen = min(learn.initial, learn.max_labels)
         chosen = [structures[index] for index in farthest_points(features, n_chosen)]
         copies = [copy for each in chosen for copy in rattled(each, 1, learn.rattle_ang, self.settings.seed)]
@@ -108,6 +103,19 @@ class School:
         self.progress.finish("train on all labels", f"{len(lessons.labels)} labels")
         return replace(model, card=ModelCard(data=f"{len(lessons.labels)} labels", functional=self.fingerprint))
 
+    def calibrate(self, lessons: Lessons) -> Calibration | None:
+        """Compare the committee's uncertainty with its error on the settings' test labels; None without such."""
+        if not self.settings.learn.test:
+            return None
+        found = calibration(voters(lessons.committee), self._read("test", self.settings.learn.test))
+        self.progress.finish(
+            "calibration",
+            f"error {found.error_rms_mev_per_atom:.1f}, uncertainty {found.uncertainty_rms_mev_per_atom:.1f} meV/atom "
+            f"(RMS) on {found.n} test labels; rank correlation {found.rank_correlation:.2f}; "
+            f"{found.within_two:.0%} within twice the uncertainty",
+        )
+        return found
+
     def label(self, crystals: Sequence[Crystal]) -> list[Label]:
         """Label crystals in their order."""
         arguments = [(crystal, self.settings.label) for crystal in crystals]
@@ -116,6 +124,14 @@ class School:
     def train(self, jobs: Sequence[TrainingJob]) -> list[AllegroModel]:
         """Train models in the order of the jobs."""
         return self.memo.map("train committee", 1, tasks.train, [(job,) for job in jobs], checkpoints=True)
+
+    def _read(self, key: str, name: str) -> tuple[Label, ...]:
+        labels = read_labels(Path(name))
+        if (engine := same_engine(labels)) != self.fingerprint:
+            raise InputError(
+                f"[learn] {key}: {name} was labelled by {engine!r}, not by {self.fingerprint!r}: labels cannot be mixed"
+            )
+        return tuple(labels)
 
     def _tell(self, turn: Round) -> None:
         found = turn.uncertainty.energy_std_mev_per_atom

@@ -19,6 +19,9 @@ def learn(
     labels: Annotated[
         str, typer.Option("--labels", help="Labels to begin with (extXYZ of kappaforge label); else they are made.")
     ] = "",
+    test: Annotated[
+        str, typer.Option("--test", help="Labels nobody learns from: is the uncertainty as large as the error?")
+    ] = "",
     settings: Annotated[
         Path | None, typer.Option("--settings", help="TOML with [label], [learn] and [training]; see kappaforge init.")
     ] = None,
@@ -29,19 +32,22 @@ def learn(
     workers: Workers = 0,
 ) -> None:
     """Ask for labels where a committee disagrees, until it agrees on all crystals; run it again after a kill."""
-    from kappaforge.campaign.learning import School, hand_over
+    from kappaforge.campaign.learning import School, hand_over, published
     from kappaforge.campaign.memo import Memo
     from kappaforge.config import CampaignSettings, load_campaign
     from kappaforge.describe.soap import average_soap
     from kappaforge.engine.settings import EngineSettings
+    from kappaforge.files import write_text
     from kappaforge.label.settings import NO_LABELER
+    from kappaforge.report.figures import save
+    from kappaforge.report.learning import uncertainty_csv, uncertainty_figure
     from kappaforge.store.run_folder import RunFolder
 
     chosen = load_campaign(settings) if settings else CampaignSettings()
     named = labeler or ("gpaw" if chosen.label.labeler == NO_LABELER else chosen.label.labeler)
     changes = {
         "label": replace(chosen.label, labeler=named),
-        "learn": replace(chosen.learn, labels=labels or chosen.learn.labels),
+        "learn": replace(chosen.learn, labels=labels or chosen.learn.labels, test=test or chosen.learn.test),
         "seed": chosen.seed if seed is None else seed,
     }
     chosen = chosen.model_copy(update=changes)
@@ -51,5 +57,10 @@ def learn(
         school = School(chosen, Memo(folder, EngineSettings(workers=workers), bars), bars)
         features = average_soap(crystals, chosen.describe)
         lessons = school.learn(crystals, school.first_lessons(crystals, features))
+        school.calibrate(lessons)
         written = hand_over(run / "learned", lessons, school.final_model(lessons))
+    rounds = [published(turn) for turn in lessons.rounds]
+    written.append(write_text(run / "learned" / "uncertainty.csv", uncertainty_csv(rounds)))
+    figure = uncertainty_figure(rounds, chosen.learn.threshold_mev_per_atom)
+    written += save(figure, run / "learned" / "uncertainty")
     show_paths({path.name: path for path in written})

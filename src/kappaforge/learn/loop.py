@@ -19,6 +19,7 @@ from kappaforge.learn.settings import LearnSettings
 from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel
 from kappaforge.potentials.allegro_settings import AllegroSettings, TrainingSettings
+from kappaforge.potentials.base import Potential
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,7 @@ def query_by_committee(
     asked = 0
     ended = ""
     while not ended:
-        voters = [AllegroPotential(f"member {number}", each) for number, each in enumerate(members)]
-        found = uncertainty(voters, pool)
+        found = uncertainty(voters(members), pool)
         turn = Round(len(rounds) + 1, len(known), tuple(crystal.id for crystal in pool), found)
         above = np.flatnonzero(found.energy_std_mev_per_atom > settings.threshold_mev_per_atom)
         order = above[np.argsort(-found.energy_std_mev_per_atom[above], kind="stable")]
@@ -179,6 +179,11 @@ def query_by_committee(
         if on_round:
             on_round(turn)
     return Learned(members, tuple(known), tuple(rounds), frozenset(done), asked, ended)
+
+
+def voters(members: Sequence[AllegroModel]) -> list[Potential]:
+    """Return the members as potentials."""
+    return [AllegroPotential(f"member {number}", each) for number, each in enumerate(members)]
 
 
 def _jobs(

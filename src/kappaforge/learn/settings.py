@@ -16,6 +16,8 @@ class LearnSettings:
     ----------
     labels
         File of labels to begin with, as ``kappaforge label`` writes it. Empty: `initial` structures are labelled first.
+    test
+        File of labels that no member learns from, on which the uncertainty is compared with the true error.
     initial
         Structures labelled first where there are no labels: farthest points on SOAP, each rattled once.
     start
@@ -42,6 +44,7 @@ class LearnSettings:
     """
 
     labels: str = ""
+    test: str = ""
     initial: int = 1000
     start: str = ""
     preset: str = "fast"

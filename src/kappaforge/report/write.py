@@ -21,8 +21,8 @@ from kappaforge.report.figures import (
     kappa_over_density,
     kappa_ranking,
     save,
-    uncertainty_evolution,
 )
+from kappaforge.report.learning import uncertainty_csv, uncertainty_figure
 from kappaforge.report.page import Picture, page
 from kappaforge.report.tables import kappa_eigenvalues, to_csv, to_json
 from kappaforge.store.published import Published
@@ -51,6 +51,8 @@ def write_report(published: Published, folder: Path) -> dict[str, Path]:
         write_text(folder / "table.json", to_json(published.rows)),
         write_crystals(folder / "crystals.extxyz", published.rows, published.crystals),
     ]
+    if published.rounds:
+        paths.append(write_text(folder / "uncertainty.csv", uncertainty_csv(published.rounds)))
     pictures = []
     for name, (figure, title, caption) in _figures(published).items():
         png, svg = save(figure, folder / "figures" / name)
@@ -126,15 +128,8 @@ def _figures(published: Published) -> dict[str, tuple[Figure, str, str]]:
 
 
 def _uncertainty(published: Published) -> tuple[Figure, str, str]:
-    limit = published.settings["learn"]["threshold_mev_per_atom"]
-    places = {
-        name: place for place, name in enumerate(dict.fromkeys(name for turn in published.rounds for name in turn.ids))
-    }
-    values = np.full((len(published.rounds), len(places)), np.nan)
-    for row, turn in zip(values, published.rounds, strict=True):
-        row[[places[name] for name in turn.ids]] = turn.energy_std_mev_per_atom
     return (
-        uncertainty_evolution([turn.n_labels for turn in published.rounds], values, limit),
+        uncertainty_figure(published.rounds, published.settings["learn"]["threshold_mev_per_atom"]),
         "Query by committee",
         "Standard deviation of the committee's energies. After each round the most uncertain crystals were labelled.",
     )
