@@ -1,4 +1,4 @@
-"""The contract of every labeler, and files of labels."""
+"""Labels by ASE calculators, files of labels, and settings; `test_labelers.py` has the contract of every labeler."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,11 @@ from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.label.base import Label, Labeler
 from kappaforge.label.dataset import read_labels, write_labels
-from kappaforge.label.gpaw import kpoint_mesh, reduced
-from kappaforge.label.registry import LABELERS, load
+from kappaforge.label.kpoints import kpoint_mesh, reduced
+from kappaforge.label.registry import load
 from kappaforge.label.settings import LabelSettings
 
 ASE = ["ase:ase.calculators.emt:EMT", "ase:ase.calculators.lj:LennardJones"]
-COARSE = LabelSettings(xc="PBE", cutoff_ev=300.0, kspacing_per_ang=1.5)
 
 ENGINE_OF_FILES = """
 from pathlib import Path
@@ -39,37 +38,7 @@ def make():
 
 
 def labeler(name: str) -> Labeler:
-    try:
-        return load(replace(COARSE, labeler=name))
-    except InputError as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.parametrize("name", [*LABELERS, *ASE])
-def test_labeler_gives_the_contents_of_a_label_in_its_units(name: str, diamond: Crystal) -> None:
-    """Coarse settings: what is tested is the contract, and that forces are the gradient of the energy."""
-    engine = labeler(name)
-    moved = np.array([0.05, 0.02, -0.03])
-    step = 0.01 * np.array([1.0, 0.0, 0.0])
-    bent = diamond.moved_to(diamond.cell, diamond.positions + np.array([np.zeros(3), moved]))
-    moves = (sign * np.array([np.zeros(3), step]) for sign in (0, 1, -1))
-    label, ahead, behind = (engine.label(bent.moved_to(bent.cell, bent.positions + move)) for move in moves)
-    assert (label.status, label.reason, label.id) == ("ok", "", "diamond")
-    assert isinstance(engine, Labeler)
-    assert (engine.name, label.engine) == (name, engine.fingerprint)
-    assert label.forces_ev_per_ang.shape == (2, 3)
-    assert label.seconds > 0
-    np.testing.assert_allclose(label.forces_ev_per_ang.sum(axis=0), 0.0, atol=0.1)
-    slope = -(ahead.energy_ev - behind.energy_ev) / 0.02
-    assert label.forces_ev_per_ang[1, 0] == pytest.approx(slope, abs=0.05)
-
-
-@pytest.mark.parametrize("name", LABELERS)
-def test_labeler_reports_a_calculation_that_does_not_converge(name: str, diamond: Crystal) -> None:
-    label = load(replace(COARSE, labeler=labeler(name).name, max_iterations=2)).label(diamond)
-    assert label.status == "unconverged"
-    assert "2 iterations" in label.reason
-    assert label.energy_ev is None
+    return load(LabelSettings(labeler=name))
 
 
 def test_ase_labeler_gives_what_the_calculator_gives() -> None:

@@ -11,7 +11,7 @@ import typer
 from kappaforge.cli.files import read_crystals
 from kappaforge.cli.options import InputPaths, Workers
 from kappaforge.cli.terminal import Bars, out
-from kappaforge.errors import InputError
+from kappaforge.errors import InputError, KappaforgeError
 
 if TYPE_CHECKING:
     from kappaforge.label.base import Label
@@ -25,9 +25,12 @@ def label(
     ] = None,
     labeler: Annotated[
         str,
-        typer.Option("--labeler", "-l", help="gpaw, or ase:module.path:factory (ASE). For VASP see kappaforge vasp."),
+        typer.Option(
+            "--labeler", "-l", help="gpaw, espresso, or ase:module.path:factory (ASE). For VASP see kappaforge vasp."
+        ),
     ] = "gpaw",
     xc: Annotated[str, typer.Option("--xc", help="Functional, by the engine's name.")] = "optB88-vdW",
+    cutoff: Annotated[float, typer.Option("--cutoff", help="Plane-wave cutoff, eV.")] = 600.0,
     kspacing: Annotated[float, typer.Option("--kspacing", help="Largest distance of k points, Å⁻¹ with 2π.")] = 0.4,
     done: Annotated[
         Path | None, typer.Option("--done", help="Labels to take over where crystal and engine are the same.")
@@ -35,7 +38,11 @@ def label(
     collect: Annotated[bool, typer.Option("--collect", help="Start nothing; hand over what is finished.")] = False,
     workers: Workers = 0,
 ) -> None:
-    """Label crystals, each once: run it again after any interruption and it goes on."""
+    """Label crystals, each once: run it again after any interruption and it goes on.
+
+    A crystal that cannot be labelled is named with its reason and costs the others nothing; only where none at all
+    could be labelled is the exit code 1.
+    """
     from kappaforge.campaign import tasks
     from kappaforge.campaign.memo import Memo, stored
     from kappaforge.engine.settings import EngineSettings
@@ -44,7 +51,7 @@ def label(
     from kappaforge.label.settings import LabelSettings
     from kappaforge.store.run_folder import RunFolder
 
-    settings = LabelSettings(labeler=labeler, xc=xc, kspacing_per_ang=kspacing)
+    settings = LabelSettings(labeler=labeler, xc=xc, cutoff_ev=cutoff, kspacing_per_ang=kspacing)
     fingerprint = load(settings).fingerprint
     crystals = read_crystals(paths)
     taken = {each.crystal.digest: each for each in read_labels(done)} if done is not None else {}
@@ -60,7 +67,10 @@ def label(
             memo = Memo(folder, EngineSettings(workers=workers), bars)
             labels = memo.map("label", 1, tasks.label, arguments, fingerprint)
     known = taken | {each.crystal.digest: each for each in labels}
-    hand_over([known[crystal.digest] for crystal in crystals if crystal.digest in known], output)
+    found = [known[crystal.digest] for crystal in crystals if crystal.digest in known]
+    hand_over(found, output)
+    if found and all(each.status != "ok" for each in found):
+        raise KappaforgeError(f"none of {len(found)} crystals could be labelled; the reasons are above")
 
 
 def hand_over(labels: Sequence[Label], output: Path | None) -> None:

@@ -10,7 +10,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from kappaforge.calculators import build_calculator, identity
 from kappaforge.crystal import Crystal
-from kappaforge.label.base import Label
+from kappaforge.label.base import Label, one_line
 from kappaforge.label.settings import LabelSettings
 
 NEEDED = ("energy", "forces")
@@ -50,9 +50,9 @@ class AseLabeler:
             if not all(np.isfinite(each).all() for each in (energy, forces, 0.0 if stress is None else stress)):
                 raise ArithmeticError("energy, forces or stress are not finite")
         except SCFError as error:
-            status, reason = "unconverged", _one_line(error)
+            status, reason = "unconverged", one_line(error)
         except Exception as error:  # whatever a calculator raises for one crystal must not cost the others
-            status, reason = "failed", _one_line(error)
+            status, reason = "failed", one_line(error)
         return Label(
             id=crystal.id,
             crystal=crystal,
@@ -68,7 +68,3 @@ class AseLabeler:
 
 def _full(stress: np.ndarray) -> np.ndarray:
     return np.array(stress if np.shape(stress) == (3, 3) else voigt_6_to_full_3x3_stress(stress))
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

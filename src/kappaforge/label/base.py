@@ -49,7 +49,7 @@ class Label:
 
 @runtime_checkable
 class Labeler(Protocol):
-    """An electronic-structure engine with all its settings fixed; `tests/test_label.py` is its contract."""
+    """An electronic-structure engine with all its settings fixed; `tests/test_labelers.py` is its contract."""
 
     @property
     def name(self) -> str:
@@ -61,3 +61,8 @@ class Labeler(Protocol):
 
     def label(self, crystal: Crystal) -> Label:
         """Label one crystal; a calculation that fails or does not converge is a label that says so."""
+
+
+def one_line(error: Exception) -> str:
+    """Return kind and first line of an exception, for a label's reason."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

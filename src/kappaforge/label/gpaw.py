@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
-import spglib
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
-from kappaforge.label.base import Label
+from kappaforge.label.base import Label, one_line
+from kappaforge.label.kpoints import kpoint_mesh, reduced
 from kappaforge.label.settings import LabelSettings
 
 TRUSTED_STRESS = frozenset({"LDA", "PBE", "PBEsol"})
@@ -27,19 +26,23 @@ class GpawLabeler:
     Raises
     ------
     InputError
-        Where GPAW is not installed.
+        Where GPAW is not installed or does not know the functional.
     """
 
     name = "gpaw"
 
     def __init__(self, settings: LabelSettings) -> None:
         try:
-            import gpaw  # noqa: F401
+            from gpaw.xc import XC
         except ImportError:
             raise InputError(
                 "labeler 'gpaw' needs GPAW: apt-get install g++ libxc-dev libopenblas-dev libfftw3-dev, "
                 "then pip install 'kappaforge[gpaw]'"
             ) from None
+        try:
+            XC(settings.xc)
+        except (NameError, ValueError, KeyError) as error:
+            raise InputError(f"[label] xc: labeler 'gpaw' does not know {settings.xc!r} ({one_line(error)})") from None
         self.settings = settings
 
     @property
@@ -60,19 +63,19 @@ class GpawLabeler:
         start = time.perf_counter()
         settings = self.settings
         atoms = reduced(crystal).to_ase()
-        atoms.calc = GPAW(
-            mode=PW(settings.cutoff_ev),
-            xc=settings.xc,
-            kpts={"size": kpoint_mesh(reduced(crystal), settings.kspacing_per_ang), "gamma": True},
-            occupations=FermiDirac(settings.smearing_ev),
-            spinpol=settings.spin_polarised,
-            eigensolver={"name": "davidson", "niter": 1},  # the same numbers as the default's in 3/4 of its time
-            convergence={"density": DENSITY_CONVERGENCE, "energy": 1e-6},
-            maxiter=settings.max_iterations,
-            txt=None,
-        )
         status, reason, energy, forces, stress = "ok", "", None, None, None
         try:
+            atoms.calc = GPAW(
+                mode=PW(settings.cutoff_ev),
+                xc=settings.xc,
+                kpts={"size": kpoint_mesh(reduced(crystal), settings.kspacing_per_ang), "gamma": True},
+                occupations=FermiDirac(settings.smearing_ev),
+                spinpol=settings.spin_polarised,
+                eigensolver={"name": "davidson", "niter": 1},  # the same numbers as the default's in 3/4 of its time
+                convergence={"density": DENSITY_CONVERGENCE, "energy": 1e-6},
+                maxiter=settings.max_iterations,
+                txt=None,
+            )
             energy = float(atoms.get_potential_energy())
             forces = np.array(atoms.get_forces())
             if settings.xc in TRUSTED_STRESS:
@@ -81,9 +84,11 @@ class GpawLabeler:
                 raise ArithmeticError("energy or forces are not finite")
         except KohnShamConvergenceError:
             status, reason = "unconverged", f"not self-consistent after {settings.max_iterations} iterations"
+        except FileNotFoundError as error:
+            status, reason = "failed", f"GPAW: {str(error).splitlines()[0]}"  # an element without a setup
         except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
             # Whatever GPAW finds wrong with one crystal (atoms too close, too few bands), the others go on.
-            status, reason = "failed", f"GPAW: {type(error).__name__}: {error}".splitlines()[0]
+            status, reason = "failed", f"GPAW: {one_line(error)}"
         return Label(
             id=crystal.id,
             crystal=crystal,
@@ -95,19 +100,3 @@ class GpawLabeler:
             stress_ev_per_ang3=stress if status == "ok" else None,
             seconds=time.perf_counter() - start,
         )
-
-
-def reduced(crystal: Crystal) -> Crystal:
-    """Return the crystal in its Niggli cell, in the same Cartesian frame: skewed cells need more k points.
-
-    The atoms stay where they are, so energy, forces and stress are those of the crystal as given.
-    """
-    cell = spglib.niggli_reduce(crystal.cell)
-    return crystal if cell is None else replace(crystal, cell=cell)
-
-
-def kpoint_mesh(crystal: Crystal, kspacing_per_ang: float) -> tuple[int, int, int]:
-    """Return the smallest mesh with |b_i| / m_i ≤ `kspacing_per_ang`, where b_i includes 2π (VASP's rule)."""
-    reciprocal = 2 * np.pi * np.linalg.norm(np.linalg.inv(crystal.cell).T, axis=1)
-    first, second, third = (max(1, int(np.ceil(length / kspacing_per_ang - 1e-9))) for length in reciprocal)
-    return first, second, third

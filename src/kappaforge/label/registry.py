@@ -10,6 +10,7 @@ from kappaforge.label.base import Labeler
 from kappaforge.label.settings import LabelSettings
 
 LABELERS = {
+    "espresso": "kappaforge.label.espresso:EspressoLabeler",
     "gpaw": "kappaforge.label.gpaw:GpawLabeler",
 }
 """Where each labeler lives; it is called with the settings, and imported only then."""

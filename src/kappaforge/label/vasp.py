@@ -15,7 +15,7 @@ from pymatgen.io.vasp.sets import MPStaticSet
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
-from kappaforge.label.base import Label
+from kappaforge.label.base import Label, one_line
 from kappaforge.label.settings import VaspSettings
 
 ENERGY_CONVERGENCE_EV = 1e-6
@@ -127,7 +127,7 @@ def _read(run: Path, potentials: dict[str, str]) -> Label:
         structure = Poscar.from_file(run / "POSCAR", check_for_potcar=False).structure
         crystal = Crystal.from_pymatgen(structure, id=run.name, source="vasp")
     except (OSError, ValueError, IndexError, KeyError) as error:
-        raise InputError(f"{run / 'POSCAR'} cannot be read ({_one_line(error)})") from None
+        raise InputError(f"{run / 'POSCAR'} cannot be read ({one_line(error)})") from None
     label = Label(crystal.id, crystal, engine="", status="failed")
     results = [path for path in (run / "vasprun.xml", run / "vasprun.xml.gz") if path.exists()]
     if not results:
@@ -144,7 +144,7 @@ def _read(run: Path, potentials: dict[str, str]) -> Label:
     except InputError:
         raise
     except Exception as error:  # a truncated file fails in as many ways as there are places to cut it
-        return replace(label, reason=f"{results[0].name} is damaged or incomplete ({_one_line(error)})")
+        return replace(label, reason=f"{results[0].name} is damaged or incomplete ({one_line(error)})")
 
 
 def _judged(label: Label, vasprun: Vasprun) -> Label:
@@ -179,7 +179,3 @@ def _engine(vasprun: Vasprun) -> str:
     known = {**vasprun.incar, **vasprun.parameters}
     words = [f"{name} {known[name]}" for name in DECIDING if known.get(name) is not None]
     return f"vasp {vasprun.vasp_version}, {', '.join(words)}"
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
