@@ -78,7 +78,7 @@ def test_kappa_is_computed_with_the_learned_model(finished: tuple[Path, Publishe
 
 def test_labels_stay_within_the_budget_and_are_handed_over(finished: tuple[Path, Published]) -> None:
     folder, published = finished
-    labels = read_labels(folder / "learned" / "labels.extxyz.gz")
+    labels = read_labels(folder / "learned" / "model-labels.extxyz.gz")
     assert 3 < len(labels) <= 8
     assert published.rounds[-1].n_labels == len(labels)
     added = [name for turn in published.rounds for name in turn.added]
@@ -92,9 +92,22 @@ def test_second_run_learns_nothing_again(finished: tuple[Path, Published]) -> No
     assert not list((folder / "checkpoints").glob("*")), "a finished training needs no checkpoint"
 
 
+def test_learned_model_is_where_another_campaign_goes_on(finished: tuple[Path, Published], tmp_path: Path) -> None:
+    """Labels and committee beside the model are taken over: nothing is labelled where the committee is sure enough."""
+    folder, _ = finished
+    start = f'[learn]\nstart = "{folder / "learned" / "model.safetensors"}"'
+    text = LEARNING.replace("[learn]", start).replace("threshold_mev_per_atom = 0.001", "threshold_mev_per_atom = 1e5")
+    (tmp_path / "campaign.toml").write_text(text)
+    published = drive(tmp_path)
+    labels = read_labels(folder / "learned" / "model-labels.extxyz.gz")
+    assert [(turn.n_labels, turn.added) for turn in published.rounds] == [(len(labels), ())] * 2
+    files = [run / "learned" / "model.safetensors" for run in (folder, tmp_path)]
+    assert load(str(files[0])).digest == load(str(files[1])).digest
+
+
 def test_labels_of_another_engine_are_refused(finished: tuple[Path, Published], tmp_path: Path) -> None:
     folder, _ = finished
-    labels = folder / "learned" / "labels.extxyz.gz"
+    labels = folder / "learned" / "model-labels.extxyz.gz"
     text = LEARNING.replace("calculators.emt:EMT", "calculators.lj:LennardJones")
     (tmp_path / "campaign.toml").write_text(text.replace("[learn]", f'[learn]\nlabels = "{labels}"'))
     with pytest.raises(InputError, match=r"\[learn\] labels: .* labels cannot be mixed"):
@@ -134,7 +147,7 @@ def test_learning_killed_at_random_moments_ends_with_the_same_model(tmp_path: Pa
             kills += 1
     assert driver.returncode == 0
     assert kills > 0, "the run ended before the first kill"
-    for name in ("model.safetensors", "labels.extxyz.gz"):
+    for name in ("model.safetensors", "model-labels.extxyz.gz"):
         whole_file, killed_file = (tmp_path / run / "learned" / name for run in ("whole", "killed"))
         if name.endswith(".safetensors"):
             assert whole_file.read_bytes() == killed_file.read_bytes()

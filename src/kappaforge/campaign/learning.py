@@ -24,6 +24,7 @@ from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel, ModelCard
 from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings
+from kappaforge.potentials.family import labels_file, read_committee, write_committee
 from kappaforge.potentials.model_file import write_model
 from kappaforge.select.farthest import farthest_points
 from kappaforge.store.published import LearningRound
@@ -57,7 +58,10 @@ class School:
         self.start = _start(settings)
 
     def first_lessons(self, structures: Sequence[Crystal], features: np.ndarray) -> Lessons:
-        """Return the labels to begin with: those of the settings' file, or else those of the farthest points.
+        """Return what there is to begin with.
+
+        That is the file of labels that the settings name; or else the labels and the committee beside the model to go
+        on from; or else new labels of the farthest points.
 
         Parameters
         ----------
@@ -67,6 +71,9 @@ class School:
         learn = self.settings.learn
         if learn.labels:
             return Lessons(self._read("labels", learn.labels))
+        model = potentials.model_file(learn.start)
+        if model and labels_file(model).exists():
+            return Lessons(self._read("start", labels_file(model)), read_committee(model))
         n_chosen = min(learn.initial, learn.max_labels)
         chosen = [structures[index] for index in farthest_points(features, n_chosen)]
         copies = [copy for each in chosen for copy in rattled(each, 1, learn.rattle_ang, self.settings.seed)]
@@ -125,7 +132,7 @@ class School:
         """Train models in the order of the jobs."""
         return self.memo.map("train committee", 1, tasks.train, [(job,) for job in jobs], checkpoints=True)
 
-    def _read(self, key: str, name: str) -> tuple[Label, ...]:
+    def _read(self, key: str, name: str | Path) -> tuple[Label, ...]:
         labels = read_labels(Path(name))
         if (engine := same_engine(labels)) != self.fingerprint:
             raise InputError(
@@ -145,14 +152,11 @@ class School:
 
 
 def hand_over(folder: Path, lessons: Lessons, model: AllegroModel) -> list[Path]:
-    """Write model, committee and labels for use elsewhere, as `model.safetensors` and so on; return the paths."""
-    paths = [folder / "model.safetensors", folder / "labels.extxyz.gz"]
-    write_model(model, paths[0])
-    write_labels(lessons.labels, paths[1])
-    for number, member in enumerate(lessons.committee):
-        paths.append(folder / f"model-committee-{number}.safetensors")
-        write_model(member, paths[-1])
-    return paths
+    """Write model, labels and committee, side by side for another campaign to go on from; return the paths."""
+    file = folder / "model.safetensors"
+    write_model(model, file)
+    write_labels(lessons.labels, labels_file(file))
+    return [file, labels_file(file), *write_committee(file, lessons.committee)]
 
 
 def published(turn: Round) -> LearningRound:

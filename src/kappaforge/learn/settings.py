@@ -15,14 +15,15 @@ class LearnSettings:
     Parameters
     ----------
     labels
-        File of labels to begin with, as ``kappaforge label`` writes it. Empty: `initial` structures are labelled first.
+        File of labels to begin with, as ``kappaforge label`` writes it. Empty: those beside the model to `start` from,
+        or else `initial` structures are labelled first.
     test
         File of labels that no member learns from, on which the uncertainty is compared with the true error.
     initial
         Structures labelled first where there are no labels: farthest points on SOAP, each rattled once.
     start
-        Model that every member goes on from: a registered Allegro model or the path of a ``.safetensors`` file. Empty:
-        members begin with random weights.
+        Model to go on from: a registered Allegro model or the path of a ``.safetensors`` file, with the labels and the
+        committee that lie beside it. Empty: members begin with random weights.
     preset
         Shape of members that begin with random weights.
     members

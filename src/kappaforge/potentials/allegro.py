@@ -27,8 +27,8 @@ EDGES_PER_BLOCK = 32
 its crystal stands in a graph, and a crystal's numbers do not depend on its neighbours in the batch, to the last bit."""
 
 
-def allegro(name: str) -> AllegroPotential:
-    """Return the potential of a model file; its name is the path.
+def allegro(name: str, file: Path) -> AllegroPotential:
+    """Return the potential of a model file under the name that loads it again.
 
     It computes with one thread unless OMP_NUM_THREADS says otherwise: a campaign runs one process per core.
 
@@ -37,7 +37,7 @@ def allegro(name: str) -> AllegroPotential:
     InputError
         Where the file is missing, damaged, or of another kind.
     """
-    potential = AllegroPotential(name, read_model(Path(name)))
+    potential = AllegroPotential(name, read_model(file))
     try:
         _ = potential.module
     except InputError as error:
@@ -54,7 +54,7 @@ class AllegroPotential:
     Parameters
     ----------
     name
-        The registry's name: the path of the model file.
+        The registry's name, which for a model of one's own is the path of its file.
     model
         Shape and weights.
     """

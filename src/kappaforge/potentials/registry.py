@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 from kappaforge.errors import InputError, suggestion
 from kappaforge.potentials.base import Potential
@@ -15,10 +16,23 @@ _POTENTIALS = {
 }
 """Name → module and function that builds it; a module is imported only when its potential is asked for."""
 
+_MODELS = Path(__file__).parent / "models"
+"""Folder of the trained models that come with the package."""
+
 
 def available() -> tuple[str, ...]:
     """Return the registered names; beyond them `load` takes model files and any ASE calculator."""
-    return tuple(_POTENTIALS)
+    return (
+        *sorted(path.stem for path in _MODELS.glob("*.safetensors") if "-committee-" not in path.stem),
+        *_POTENTIALS,
+    )
+
+
+def model_file(name: str) -> Path | None:
+    """Return the file of a trained model, given by its path or by its registered name; None for other potentials."""
+    if name.endswith(".safetensors"):
+        return Path(name)
+    return _MODELS / f"{name}.safetensors" if name in available() and name not in _POTENTIALS else None
 
 
 @cache
@@ -38,19 +52,19 @@ def load(name: str) -> Potential:
         For an unknown name, a package that is not installed, a model file that is missing or damaged, or a factory
         that cannot be imported or called.
     """
-    if name.endswith(".safetensors"):
+    if file := model_file(name):
         try:
             from kappaforge.potentials.allegro import allegro
         except ImportError as error:
             raise InputError(f"model {name} needs Allegro: pip install 'kappaforge[allegro]'") from error
-        return allegro(name)
+        return allegro(name, file)
     if name.startswith("ase:"):
         from kappaforge.potentials.ase_calculator import from_import_path
 
         return from_import_path(name)
     if name not in _POTENTIALS:
         raise InputError(
-            f"unknown potential {name!r}{suggestion(name, _POTENTIALS)}; "
+            f"unknown potential {name!r}{suggestion(name, available())}; "
             "a trained model works as the path of its .safetensors file, "
             "any ASE calculator as 'ase:module.path:factory'"
         )
