@@ -23,6 +23,7 @@ from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel, ModelCard, fresh_module, weights_of
 from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings, TrainingSettings
 from kappaforge.potentials.base import Batch
+from kappaforge.potentials.family import read_committee, write_committee
 from kappaforge.potentials.model_file import model_digest, read_model, write_model
 from kappaforge.potentials.registry import load
 from kappaforge.potentials.training import train
@@ -310,3 +311,19 @@ def test_missing_allegro_names_what_to_install(monkeypatch):
 def test_settings_refuse_what_cannot_be(kind, values, message):
     with pytest.raises(InputError, match=message):
         kind(**values)
+
+
+def test_committee_lies_beside_its_model_in_order(training, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    other = replace(training.model, weights={name: 2 * array for name, array in training.model.weights.items()})
+    paths = write_committee(file, (training.model, other))
+    assert [path.name for path in paths] == ["mine-committee-0.safetensors", "mine-committee-1.safetensors"]
+    assert [model_digest(each) for each in read_committee(file)] == [model_digest(training.model), model_digest(other)]
+    assert read_committee(tmp_path / "alone.safetensors") == ()
+
+
+def test_committee_with_a_gap_is_refused(training, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    write_committee(file, (training.model,) * 3)[1].unlink()
+    with pytest.raises(InputError, match=r"mine-committee-1.safetensors is missing"):
+        read_committee(file)
