@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kappaforge.campaign.campaign import Campaign
+from kappaforge.cli.train import train
 from kappaforge.config import load_campaign
 from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.dataset.writers import write
@@ -116,8 +117,22 @@ def test_labels_of_another_engine_are_refused(finished: tuple[Path, Published], 
 
 def test_potential_that_cannot_learn_is_refused(tmp_path: Path) -> None:
     (tmp_path / "campaign.toml").write_text(LEARNING.replace("[learn]", '[learn]\nstart = "tersoff"'))
-    with pytest.raises(InputError, match=r"\[learn\] start: 'tersoff' is not an Allegro model"):
+    with pytest.raises(InputError, match="'tersoff' is not an Allegro model"):
         drive(tmp_path)
+
+
+def test_train_command_makes_a_model_and_goes_on_from_it(
+    finished: tuple[Path, Published], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = finished[0] / "learned" / "model-labels.extxyz.gz"
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    train(labels, first, epochs=1)
+    train(labels, second, epochs=1, start=str(first))
+    assert load(str(first)).digest != load(str(second)).digest
+    assert not first.with_suffix(".checkpoint").exists()
+    assert "epoch 1 of 1: energy MAE" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"expected a name that ends in .safetensors"):
+        train(labels, tmp_path / "model.pth")
 
 
 @pytest.mark.slow

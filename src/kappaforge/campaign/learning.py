@@ -13,7 +13,7 @@ from kappaforge.campaign.memo import Memo
 from kappaforge.campaign.progress import Progress
 from kappaforge.config import CampaignSettings
 from kappaforge.crystal import Crystal
-from kappaforge.errors import InputError, suggestion
+from kappaforge.errors import InputError
 from kappaforge.label import registry as labelers
 from kappaforge.label.base import Label
 from kappaforge.label.dataset import read_labels, same_engine, write_labels
@@ -21,10 +21,8 @@ from kappaforge.learn.calibration import Calibration, calibration
 from kappaforge.learn.loop import Learned, Round, TrainingJob, query_by_committee, voters
 from kappaforge.learn.rattle import rattled
 from kappaforge.potentials import registry as potentials
-from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel, ModelCard
-from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings
-from kappaforge.potentials.family import labels_file, read_committee, write_committee
+from kappaforge.potentials.family import allegro_start, labels_file, read_committee, write_committee
 from kappaforge.potentials.model_file import write_model
 from kappaforge.select.farthest import farthest_points
 from kappaforge.store.published import LearningRound
@@ -55,7 +53,7 @@ class School:
         self.memo = memo
         self.progress = progress
         self.fingerprint = labelers.load(settings.label).fingerprint
-        self.start = _start(settings)
+        self.start = allegro_start(settings.learn.start, settings.learn.preset)
 
     def first_lessons(self, structures: Sequence[Crystal], features: np.ndarray) -> Lessons:
         """Return what there is to begin with.
@@ -162,19 +160,6 @@ def hand_over(folder: Path, lessons: Lessons, model: AllegroModel) -> list[Path]
 def published(turn: Round) -> LearningRound:
     """Return what a report needs of a round."""
     return LearningRound(turn.number, turn.n_labels, turn.ids, turn.uncertainty.energy_std_mev_per_atom, turn.added)
-
-
-def _start(settings: CampaignSettings) -> AllegroSettings | AllegroModel:
-    """What a member begins with."""
-    learn = settings.learn
-    if not learn.start:
-        if learn.preset not in PRESETS:
-            raise InputError(f"[learn] preset: unknown {learn.preset!r}{suggestion(learn.preset, PRESETS)}")
-        return PRESETS[learn.preset]
-    potential = potentials.load(learn.start)
-    if not isinstance(potential, AllegroPotential):
-        raise InputError(f"[learn] start: {learn.start!r} is not an Allegro model, which alone can go on learning")
-    return potential.model
 
 
 def _added(lessons: Lessons, learned: Learned) -> Lessons:

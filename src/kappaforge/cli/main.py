@@ -23,6 +23,7 @@ from kappaforge.cli import (
     screen,
     select,
     status,
+    train,
     vasp,
 )
 from kappaforge.errors import InputError, KappaforgeError
@@ -48,6 +49,7 @@ app.command("screen", rich_help_panel="One step, on files")(screen.screen)
 app.command("describe", rich_help_panel="One step, on files")(describe.describe)
 app.command("select", rich_help_panel="One step, on files")(select.select)
 app.command("label", rich_help_panel="One step, on files")(label.label)
+app.command("train", rich_help_panel="One step, on files")(train.train)
 app.command("learn", rich_help_panel="One step, on files")(learn.learn)
 app.add_typer(vasp.app, name="vasp", rich_help_panel="One step, on files")
 app.command("kappa", rich_help_panel="One step, on files")(kappa.kappa)

@@ -1,12 +1,33 @@
-"""What lies beside a model file: the committee it belongs to, and the labels all of them have learned from."""
+"""Models that go on learning: where they begin, and the committee and labels that lie beside a model file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from kappaforge.errors import InputError
+from kappaforge.errors import InputError, suggestion
+from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel
+from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings
 from kappaforge.potentials.model_file import read_model, write_model
+from kappaforge.potentials.registry import load
+
+
+def allegro_start(name: str, preset: str) -> AllegroModel | AllegroSettings:
+    """Return the model of that name, to go on from, or where the name is empty the shape of a new one.
+
+    Raises
+    ------
+    InputError
+        For an unknown preset, or a potential that is not an Allegro model.
+    """
+    if not name:
+        if preset not in PRESETS:
+            raise InputError(f"unknown preset {preset!r}{suggestion(preset, PRESETS)}")
+        return PRESETS[preset]
+    potential = load(name)
+    if not isinstance(potential, AllegroPotential):
+        raise InputError(f"potential {name!r} is not an Allegro model, which alone can go on learning")
+    return potential.model
 
 
 def labels_file(model: Path) -> Path:
