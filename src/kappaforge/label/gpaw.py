@@ -37,7 +37,7 @@ class GpawLabeler:
         except ImportError:
             raise InputError(
                 "labeler 'gpaw' needs GPAW: apt-get install g++ libxc-dev libopenblas-dev libfftw3-dev, "
-                "then pip install 'kappaforge[gpaw]'"
+                "then tools/environment gpaw in kappaforge's folder"
             ) from None
         try:
             XC(settings.xc)
