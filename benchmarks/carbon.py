@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -24,7 +25,7 @@ import label_errors
 import table1
 from carbon_tables import document
 
-from kappaforge.errors import InputError, KappaforgeError
+from kappaforge.errors import InputError, KappaforgeError, suggestion
 from kappaforge.files import write_text
 from kappaforge.label.base import Label
 from kappaforge.label.dataset import read_labels
@@ -108,8 +109,12 @@ def started(path: Path | None, settings: Results) -> Results:
     """Return the results that a file holds, or none yet; refuse those of other settings."""
     if path is None or not path.exists():
         return {"settings": settings, "potentials": {}}
-    before: Results = json.loads(path.read_text())
-    if before.get("settings") != settings:
+    try:
+        before: Results = json.loads(path.read_text())
+        same = before["settings"] == settings
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not readable as results of this benchmark: {error!r}") from None
+    if not same:
         raise InputError(f"{path} holds results of other settings: remove it, or give another file")
     return before
 
@@ -119,6 +124,8 @@ def main() -> None:
     options = parse()
     published = table1.read_published(options.table)
     if options.crystals is not None:
+        if unknown := sorted(set(options.crystals) - {each.name for each in published}):
+            raise InputError(f"--crystals: unknown {unknown[0]!r}{suggestion(unknown[0], [p.name for p in published])}")
         published = tuple(each for each in published if each.name in options.crystals)
     reference = diamond.read_reference()
     held_out = read_labels(options.labels) if options.labels else []
@@ -138,6 +145,7 @@ def main() -> None:
         for part, function in parts(potential, reference, published, held_out, settings, shifted=shifted).items():
             if part not in own:
                 own[part] = timed(function, own)
+                print(f"{name}, {part}: {own[part]['wall_seconds']:.1f} s", file=sys.stderr, flush=True)
                 if options.json:
                     write_text(options.json, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     print(document(results, reference, published, options.potentials))
