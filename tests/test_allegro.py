@@ -1,5 +1,6 @@
 """Allegro models: the contract of every potential, training, and the files of models and checkpoints."""
 
+import copy
 import multiprocessing
 import os
 import re
@@ -14,19 +15,21 @@ from ase.build import bulk
 pytest.importorskip("allegro", reason="Allegro is not installed: pip install 'kappaforge[allegro]'")
 
 import torch
+from allegro.nn._strided._contract import Contracter
+from e3nn.o3 import Irreps
 from safetensors.numpy import save_file
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.label.base import Label
 from kappaforge.potentials.allegro import AllegroPotential
-from kappaforge.potentials.allegro_model import AllegroModel, ModelCard, fresh_module, weights_of
+from kappaforge.potentials.allegro_model import AllegroModel, ModelCard, _MatrixContracter, fresh_module, weights_of
 from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings, TrainingSettings
 from kappaforge.potentials.base import Batch
 from kappaforge.potentials.family import read_committee, write_committee
 from kappaforge.potentials.model_file import model_digest, read_model, write_model
 from kappaforge.potentials.registry import load
-from kappaforge.potentials.training import train
+from kappaforge.potentials.training import _examples, _Tally, train
 from test_potentials import (  # noqa: F401 (the contract, which runs here on the model of `case`)
     Case,
     compute,
@@ -166,6 +169,42 @@ def test_fine_tuning_starts_from_what_was_learnt_whatever_the_engines_zero(train
     after = tuned.log[0]
     assert after.validation_energy_mae_mev_per_atom < 1.5 * before.validation_energy_mae_mev_per_atom + 1.0
     assert after.validation_force_rmse_mev_per_ang < 1.5 * before.validation_force_rmse_mev_per_ang
+
+
+def test_knee_makes_the_force_errors_of_strongly_distorted_crystals_relative(labels):
+    """With forces ten times the knee, a crystal's squared errors count a hundredth and one."""
+    one = labels[0]
+    rms = float(np.sqrt((one.forces_ev_per_ang**2).mean()))
+    weights = {"energy_weight": 0.0, "schedule": "plateau", "epochs": 1, "batch_size": 1}
+    examples = _examples([one], ("C",), SHAPE.cutoff_ang)
+    module = fresh_module(SHAPE, ("C",), 20.0, "float64", seed=1)
+    losses = [
+        float(_Tally(TrainingSettings(force_knee_ev_per_ang=knee, **weights)).add(module, examples, training=False))
+        for knee in (0.0, rms / 10)
+    ]
+    assert losses[0] / losses[1] == pytest.approx(101)
+
+
+def test_tensor_product_equals_the_packages(rng):
+    """Forward and backward, to round-off."""
+    irreps = Irreps("0e+1o+2e")
+    torch.manual_seed(3)
+    package = Contracter(irreps, irreps, irreps, 4).double()
+    ours = copy.deepcopy(package)
+    ours.__class__ = _MatrixContracter
+    at = torch.from_numpy(rng.integers(0, 5, size=30))
+    answers = []
+    for product in (package, ours):
+        first, second = (torch.from_numpy(values).requires_grad_() for values in inputs(irreps.dim))
+        product(first, second, at).square().sum().backward()
+        answers.append((product(first, second, at), first.grad, second.grad, product.weights.grad))
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def inputs(dim: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(8)
+    return rng.normal(size=(30, 4 * dim)), rng.normal(size=(5, 4 * dim))
 
 
 def test_energy_of_each_element_is_fitted_by_least_squares(labels):

@@ -34,13 +34,20 @@ class Case:
     slope_tolerance: float
 
 
+NEEDED = {"7net-0": ("sevenn", "sevenn"), "carbon": ("allegro", "allegro")}
+"""Module and extra behind a potential."""
+
+PRECISION = {"7net-0": (2e-4, 5e-3, 1e-2), "carbon": (5e-5, 2e-3, 2e-3)}
+"""Of those that compute in single precision."""
+
+
 @pytest.fixture(scope="module", params=[*available(), EMT_NAME])
 def case(request) -> Case:
-    if request.param == "7net-0":
-        pytest.importorskip("sevenn", reason="SevenNet is not installed: pip install 'kappaforge[sevenn]'")
+    if request.param in NEEDED:
+        module, extra = NEEDED[request.param]
+        pytest.importorskip(module, reason=f"{module} is not installed: pip install 'kappaforge[{extra}]'")
     atoms = bulk("Cu", "fcc", a=3.7) * (2, 1, 1) if request.param == EMT_NAME else bulk("C", "diamond", a=3.5)
-    precision = (2e-4, 5e-3, 1e-2) if request.param == "7net-0" else (1e-9, 1e-5, 1e-6)
-    return Case(load(request.param), distorted(atoms), *precision)
+    return Case(load(request.param), distorted(atoms), *PRECISION.get(request.param, (1e-9, 1e-5, 1e-6)))
 
 
 def distorted(atoms, seed=7) -> Crystal:

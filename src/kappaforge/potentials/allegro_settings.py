@@ -104,7 +104,7 @@ class TrainingSettings:
     """How a model is fitted to energies and forces.
 
     The loss is the mean square of the energies' errors per atom (eV) times `energy_weight` plus the mean square of the
-    force components' errors (eV/Å) times `force_weight`.
+    force components' errors (eV/Å) times `force_weight`; see `force_knee_ev_per_ang` for the weights of crystals.
 
     Parameters
     ----------
@@ -121,6 +121,10 @@ class TrainingSettings:
         Epochs, for ``plateau``.
     energy_weight, force_weight
         Weights in the loss.
+    force_knee_ev_per_ang
+        Where above 0, the squared force errors of a crystal whose force components have the root mean square F are
+        divided by 1 + (F / knee)²: absolute errors count where forces are small, relative ones where they are large.
+        Otherwise strongly distorted crystals drown the small displacements that decide phonons.
     averaging
         Decay per step of the exponential moving average of the weights; the averaged weights become the model.
     precision
@@ -135,6 +139,7 @@ class TrainingSettings:
     patience: int = 20
     energy_weight: float = 1.0
     force_weight: float = 1.0
+    force_knee_ev_per_ang: float = 0.0
     averaging: float = 0.99
     precision: str = "float32"
 
@@ -142,7 +147,7 @@ class TrainingSettings:
         for field in ("epochs", "batch_size", "patience"):
             _require_count(f"[training] {field}", getattr(self, field), 1)
         _require_number("[training] learning_rate", self.learning_rate, 0, math.inf)
-        for field in ("energy_weight", "force_weight"):
+        for field in ("energy_weight", "force_weight", "force_knee_ev_per_ang"):
             _require_number(f"[training] {field}", getattr(self, field), 0, math.inf, inclusive=True)
         if self.energy_weight + self.force_weight == 0:
             raise InputError("[training] energy_weight and force_weight: one of them must be above 0")

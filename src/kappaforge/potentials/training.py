@@ -255,7 +255,7 @@ class _Tally:
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
         self.crystals = self.components = 0
-        self.energy_absolute = self.energy_square = self.force_square = 0.0
+        self.energy_absolute = self.energy_square = self.force_square = self.weighted_square = 0.0
 
     def add(self, module: torch.nn.Module, examples: Sequence[_Example], *, training: bool) -> torch.Tensor:
         """Count a batch's errors and return its loss."""
@@ -264,17 +264,20 @@ class _Tally:
         atoms = torch.bincount(graph.of_atom, minlength=graph.n_crystals)
         expected = torch.tensor([example.energy_ev for example in examples], dtype=torch.float64)
         energy_errors = (energies - expected) / atoms
-        force_errors = forces - torch.cat([example.forces_ev_per_ang for example in examples])
+        expected_forces = torch.cat([example.forces_ev_per_ang for example in examples])
+        force_errors = forces - expected_forces
+        weighted = force_errors.square() * self._weights_of_atoms(graph, expected_forces)[:, None]
         self.crystals += graph.n_crystals
         self.components += force_errors.numel()
         self.energy_absolute += float(energy_errors.detach().abs().sum())
         self.energy_square += float(energy_errors.detach().square().sum())
         self.force_square += float(force_errors.detach().square().sum())
-        return self._loss(energy_errors.square().mean(), force_errors.square().mean())
+        self.weighted_square += float(weighted.detach().sum())
+        return self._loss(energy_errors.square().mean(), weighted.mean())
 
     @property
     def loss(self) -> float:
-        return self._loss(self.energy_square / self.crystals, self.force_square / self.components)
+        return self._loss(self.energy_square / self.crystals, self.weighted_square / self.components)
 
     @property
     def errors(self) -> tuple[float, float]:
@@ -282,6 +285,14 @@ class _Tally:
         if not self.crystals:
             return math.nan, math.nan
         return 1e3 * self.energy_absolute / self.crystals, 1e3 * math.sqrt(self.force_square / self.components)
+
+    def _weights_of_atoms(self, graph: Graph, forces: torch.Tensor) -> torch.Tensor:
+        if not self.settings.force_knee_ev_per_ang:
+            return forces.new_ones(len(forces))
+        square = forces.square().mean(dim=1)
+        sums = square.new_zeros(graph.n_crystals).index_add(0, graph.of_atom, square)
+        mean = sums / torch.bincount(graph.of_atom, minlength=graph.n_crystals)
+        return (1 / (1 + mean / self.settings.force_knee_ev_per_ang**2))[graph.of_atom]
 
     def _loss(self, energy: Any, force: Any) -> Any:
         return self.settings.energy_weight * energy + self.settings.force_weight * force

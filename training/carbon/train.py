@@ -1,0 +1,129 @@
+"""Make the `carbon` potential and its committee from the labels.
+
+    python training/carbon/train.py LABELS... --teacher teacher.extxyz.gz --work FOLDER
+
+LABELS are files of DFT labels, of one engine; `teacher.py` wrote the teacher's. Steps:
+
+1. a network learns the teacher's labels;
+2. it goes on with the DFT labels, without those of the held-out parents (`split.py`), which decide nothing: no epoch,
+   no setting is chosen by them;
+3. eight members go on from the same network with other seeds, each without an eighth of the parents;
+4. the errors on the held-out labels are printed and written into the models' cards.
+
+The models go where the package ships them. A killed run goes on after its last epoch; the same files give the same
+models on the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from errors import errors_by_kind
+from split import kind, parent, split
+
+import kappaforge
+from kappaforge.label.base import Label
+from kappaforge.label.dataset import read_labels
+from kappaforge.potentials.allegro import AllegroPotential
+from kappaforge.potentials.allegro_model import AllegroModel, ModelCard
+from kappaforge.potentials.allegro_settings import AllegroSettings, TrainingSettings
+from kappaforge.potentials.model_file import model_digest, write_model
+from kappaforge.potentials.training import EpochErrors, train
+
+SHAPE = AllegroSettings(layers=2, l_max=2, odd_features=False, tensor_features=4, scalar_features=32, cutoff_ang=4.0)
+LEARN = TrainingSettings(
+    epochs=40, batch_size=4, learning_rate=0.01, energy_weight=5.0, force_knee_ev_per_ang=1.0, averaging=0.995
+)
+TUNE = TrainingSettings(
+    epochs=150, batch_size=4, learning_rate=0.003, energy_weight=20.0, force_knee_ev_per_ang=1.0, averaging=0.995
+)
+SUPERCELL_REPEATS = 3
+"""How often a displaced supercell is shown for once any other: they are few, and their forces decide phonons."""
+
+MEMBERS = 8
+MODELS = Path(kappaforge.__file__).parent / "potentials" / "models"
+
+
+def report(name: str):
+    """Return a function that prints every tenth epoch's errors."""
+
+    def on_epoch(errors: EpochErrors) -> None:
+        if errors.epoch % 10 == 0 or errors.epoch == 1:
+            print(
+                f"{name} epoch {errors.epoch}: {errors.energy_mae_mev_per_atom:.1f} meV/atom, "
+                f"{errors.force_rmse_mev_per_ang:.0f} meV/Å",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return on_epoch
+
+
+def learnt(teacher: Sequence[Label], work: Path, settings: TrainingSettings) -> AllegroModel:
+    """Return the network after the teacher."""
+    done = train(teacher, model=SHAPE, settings=settings, checkpoint=work / "teacher.pt", on_epoch=report("teacher"))
+    return done.model
+
+
+def tuned(start: AllegroModel, labels: Sequence[Label], seed: int, work: Path, name: str) -> AllegroModel:
+    """Return the network after the DFT labels."""
+    shown = [*labels]
+    for _ in range(SUPERCELL_REPEATS - 1):
+        shown += [label for label in labels if kind(label.crystal) == "supercell"]
+    done = train(shown, model=start, settings=TUNE, seed=seed, checkpoint=work / f"{name}.pt", on_epoch=report(name))
+    return done.model
+
+
+def without_an_eighth(labels: Sequence[Label], member: int) -> list[Label]:
+    """Return the labels but those of every eighth parent."""
+    names = sorted({parent(label.crystal) for label in labels})
+    without = set(names[member::MEMBERS])
+    return [label for label in labels if parent(label.crystal) not in without]
+
+
+def main() -> None:
+    """Train, test, and write the models."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labels", nargs="+", type=Path)
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--members", type=int, default=MEMBERS, help="fewer than eight, for a trial")
+    parser.add_argument("--output", type=Path, default=MODELS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.work.mkdir(parents=True, exist_ok=True)
+
+    labels = [label for path in options.labels for label in read_labels(path)]
+    shown, held_out = split(labels)
+    teacher = read_labels(options.teacher)
+    start = learnt(teacher, options.work, LEARN)
+    for name, found in errors_by_kind(AllegroPotential("teacher", start), teacher).items():
+        print(f"teacher shown {name:10s} {found}", flush=True)
+    seeds = [("carbon", 100, shown)]
+    seeds += [(f"carbon-committee-{n}", n, without_an_eighth(shown, n)) for n in range(options.members)]
+    for name, seed, some in seeds:
+        model = tuned(start, some, seed, options.work, name)
+        found = errors_by_kind(AllegroPotential(name, model), held_out)
+        for group, each in errors_by_kind(AllegroPotential(name, model), some).items():
+            print(f"{name} shown {group:10s} {each}", flush=True)
+        for group, each in found.items():
+            print(f"{name} held out {group:10s} {each}", flush=True)
+        card = ModelCard(
+            data=f"{len(some)} DFT labels of {len({parent(label.crystal) for label in some})} carbon crystals "
+            f"(training/carbon), after {len(teacher)} labels of {teacher[0].engine.split()[0]}, which is the same for "
+            "the committee",
+            functional=some[0].engine,
+            errors="held-out crystals: " + "; ".join(f"{group}: {each}" for group, each in found.items()),
+        )
+        model = replace(model, card=card)
+        write_model(model, options.output / f"{name}.safetensors")
+        print(f"{name} {model_digest(model)[:12]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
