@@ -23,9 +23,10 @@ from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.label.base import Label
 from kappaforge.potentials.allegro import AllegroPotential
-from kappaforge.potentials.allegro_model import AllegroModel, ModelCard, _MatrixContracter, fresh_module, weights_of
+from kappaforge.potentials.allegro_model import AllegroModel, ModelCard, fresh_module, weights_of
 from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings, TrainingSettings
 from kappaforge.potentials.base import Batch
+from kappaforge.potentials.contraction import AtomwiseContracter
 from kappaforge.potentials.family import read_committee, write_committee
 from kappaforge.potentials.model_file import model_digest, read_model, write_model
 from kappaforge.potentials.registry import load
@@ -191,7 +192,7 @@ def test_tensor_product_equals_the_packages(rng):
     torch.manual_seed(3)
     package = Contracter(irreps, irreps, irreps, 4).double()
     ours = copy.deepcopy(package)
-    ours.__class__ = _MatrixContracter
+    ours.__class__ = AtomwiseContracter
     at = torch.from_numpy(rng.integers(0, 5, size=30))
     answers = []
     for product in (package, ours):

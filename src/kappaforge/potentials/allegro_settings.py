@@ -48,6 +48,9 @@ class AllegroSettings:
     two_body_hidden, latent_hidden, readout_hidden
         Widths of the hidden layers (SiLU) of the networks on edge lengths, of each layer, and of edge energies. The
         layers of one network must have the same width; empty for a linear map.
+    core_repulsion
+        Add the screened repulsion of the nuclei (Ziegler, Biersack and Littmark, 1985) for the network to correct:
+        atoms that no label has so near then still repel each other, and relaxations do not collapse.
     """
 
     layers: int = 1
@@ -61,11 +64,15 @@ class AllegroSettings:
     two_body_hidden: tuple[int, ...] = (32,)
     latent_hidden: tuple[int, ...] = (32,)
     readout_hidden: tuple[int, ...] = (32,)
+    core_repulsion: bool = False
 
     def __post_init__(self) -> None:
         for field in ("layers", "tensor_features", "scalar_features", "bessels"):
             _require_count(f"[allegro] {field}", getattr(self, field), 1)
         _require_count("[allegro] l_max", self.l_max, 0)
+        for field in ("odd_features", "core_repulsion"):
+            if not isinstance(getattr(self, field), bool):
+                raise InputError(f"[allegro] {field}: expected true or false, got {getattr(self, field)!r}")
         _require_number("[allegro] cutoff_ang", self.cutoff_ang, 0, math.inf)
         _require_number("[allegro] envelope_power", self.envelope_power, 2, math.inf, inclusive=True)
         for field in ("two_body_hidden", "latent_hidden", "readout_hidden"):

@@ -72,7 +72,10 @@ def read_model(path: Path) -> AllegroModel:
 
 def model_digest(model: AllegroModel) -> str:
     """SHA-256 (hex) of everything that decides a model's numbers; the card is not part of it."""
-    shape = (asdict(model.settings), model.elements, model.mean_neighbours, model.precision)
+    settings = asdict(model.settings)
+    if not settings["core_repulsion"]:
+        del settings["core_repulsion"]  # as in the files from before it existed
+    shape = (settings, model.elements, model.mean_neighbours, model.precision)
     content = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
     for name, array in sorted(model.weights.items()):
         content.update(f"{name} {array.dtype.str} {array.shape}".encode())
