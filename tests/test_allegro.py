@@ -186,6 +186,30 @@ def test_knee_makes_the_force_errors_of_strongly_distorted_crystals_relative(lab
     assert losses[0] / losses[1] == pytest.approx(101)
 
 
+def test_nuclei_repel_by_the_published_screened_charge():
+    """The potential of Ziegler, Biersack and Littmark (1985) times the envelope, which the network's is added to."""
+    atoms = [Crystal(30 * np.eye(3), [[0, 0, 0], [distance, 0, 0]], [6, 14]) for distance in (0.5, 1.0)]
+    energies = []
+    for core in (False, True):
+        model = fresh_model(("C", "Si"), shape=replace(SHAPE, core_repulsion=core))
+        energies.append(AllegroPotential("core", model).compute(Batch.of(atoms)).energies_ev)
+    for index, distance in enumerate((0.5, 1.0)):
+        reduced = distance * (6**0.23 + 14**0.23) / 0.46850
+        terms = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+        screened = sum(factor * np.exp(-decay * reduced) for factor, decay in terms)
+        x = distance / SHAPE.cutoff_ang
+        envelope = 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
+        expected = 14.399645 * 6 * 14 / distance * screened * envelope
+        assert energies[1][index] - energies[0][index] == pytest.approx(expected, rel=1e-3)
+
+
+def test_model_file_from_before_the_core_repulsion_is_read(tmp_path):
+    model = fresh_model()
+    write_model(model, tmp_path / "m.safetensors")
+    assert model_digest(read_model(tmp_path / "m.safetensors")) == model_digest(model)
+    assert model_digest(fresh_model(shape=replace(SHAPE, core_repulsion=True))) != model_digest(model)
+
+
 def test_tensor_product_equals_the_packages(rng):
     """Forward and backward, to round-off."""
     irreps = Irreps("0e+1o+2e")

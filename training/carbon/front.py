@@ -31,23 +31,34 @@ from kappaforge.potentials.allegro_settings import AllegroSettings, TrainingSett
 from kappaforge.potentials.base import Batch
 from kappaforge.potentials.training import train
 
-BASE = AllegroSettings(layers=2, l_max=2, odd_features=False, tensor_features=4, scalar_features=32, cutoff_ang=4.0)
+BASE = AllegroSettings(
+    layers=2,
+    l_max=2,
+    odd_features=False,
+    tensor_features=8,
+    scalar_features=64,
+    cutoff_ang=4.0,
+    two_body_hidden=(64,),
+    latent_hidden=(64,),
+    readout_hidden=(32,),
+    core_repulsion=True,
+)
 POINTS: dict[str, tuple[AllegroSettings, dict[str, Any]]] = {
-    "2 layers, l 2, 4 features, 4.0 Å": (BASE, {}),
-    "1 layer, l 2, 8 features, 4.5 Å": (AllegroSettings(), {}),
-    "1 layer, l 3, 16 features, 4.0 Å": (replace(BASE, layers=1, l_max=3, tensor_features=16), {}),
-    "2 layers, l 1, 8 features, 4.0 Å": (replace(BASE, l_max=1, tensor_features=8), {}),
-    "2 layers, l 2, 8 features, 4.0 Å": (replace(BASE, tensor_features=8), {}),
-    "2 layers, l 2, 4 features, 3.5 Å": (replace(BASE, cutoff_ang=3.5), {}),
-    "2 layers, l 2, 8 features, 3.5 Å, 64 scalars": (
-        replace(BASE, cutoff_ang=3.5, tensor_features=8, scalar_features=64),
-        {},
-    ),
-    "2 layers, l 2, 4 features, 4.0 Å, odd": (replace(BASE, odd_features=True), {}),
-    "the first, energy weight 50": (BASE, {"energy_weight": 50.0}),
-    "the first, no knee": (BASE, {"force_knee_ev_per_ang": 0.0}),
-    "the first, float64": (BASE, {"precision": "float64"}),
+    "base: 2 layers, l 2, 8 features, 64 scalars, 4.0 Å": (BASE, {}),
+    "preset fast: 1 layer, l 2, 8 features, 32 scalars, 4.5 Å": (AllegroSettings(core_repulsion=True), {}),
+    "l 3": (replace(BASE, l_max=3), {}),
+    "16 features": (replace(BASE, tensor_features=16), {}),
+    "3.5 Å, 16 features": (replace(BASE, cutoff_ang=3.5, tensor_features=16), {}),
+    "32 scalars": (replace(BASE, scalar_features=32, two_body_hidden=(32,), latent_hidden=(32,)), {}),
+    "1 layer, l 3, 16 features": (replace(BASE, layers=1, l_max=3, tensor_features=16), {}),
+    "odd features": (replace(BASE, odd_features=True), {}),
+    "energy weight 50": (BASE, {"energy_weight": 50.0}),
+    "learning rate 0.004": (BASE, {"learning_rate": 0.004}),
+    "no force knee": (BASE, {"force_knee_ev_per_ang": 0.0}),
+    "float64": (BASE, {"precision": "float64"}),
 }
+"""Name, shape, and what differs in the training; all but the first two are the first with a change."""
+
 TEACHER_TESTS = 2
 """The part of the parents that tests here; those that test against DFT are not among the teacher's at all."""
 

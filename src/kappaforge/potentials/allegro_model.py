@@ -227,8 +227,7 @@ def _network(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _zbl(elements: Sequence[str]) -> dict[str, Any]:
-    species = {symbol: symbol for symbol in elements}
-    return {"_target_": "nequip.nn.pair_potential.ZBL", "chemical_species": species, "units": "metal"}
+    return {"_target_": "nequip.nn.pair_potential.ZBL", "chemical_species": list(elements), "units": "metal"}
 
 
 @contextmanager
