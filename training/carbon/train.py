@@ -35,12 +35,23 @@ from kappaforge.potentials.allegro_settings import AllegroSettings, TrainingSett
 from kappaforge.potentials.model_file import model_digest, write_model
 from kappaforge.potentials.training import EpochErrors, train
 
-SHAPE = AllegroSettings(layers=2, l_max=2, odd_features=False, tensor_features=4, scalar_features=32, cutoff_ang=4.0)
+SHAPE = AllegroSettings(
+    layers=2,
+    l_max=2,
+    odd_features=False,
+    tensor_features=8,
+    scalar_features=32,
+    cutoff_ang=4.0,
+    two_body_hidden=(32,),
+    latent_hidden=(32,),
+    readout_hidden=(32,),
+    core_repulsion=True,
+)
 LEARN = TrainingSettings(
-    epochs=40, batch_size=4, learning_rate=0.01, energy_weight=5.0, force_knee_ev_per_ang=1.0, averaging=0.995
+    epochs=36, batch_size=4, learning_rate=0.005, energy_weight=5.0, force_knee_ev_per_ang=1.0, averaging=0.995
 )
 TUNE = TrainingSettings(
-    epochs=150, batch_size=4, learning_rate=0.003, energy_weight=20.0, force_knee_ev_per_ang=1.0, averaging=0.995
+    epochs=150, batch_size=4, learning_rate=0.002, energy_weight=20.0, force_knee_ev_per_ang=1.0, averaging=0.995
 )
 SUPERCELL_REPEATS = 3
 """How often a displaced supercell is shown for once any other: they are few, and their forces decide phonons."""

@@ -129,9 +129,9 @@ class TrainingSettings:
     energy_weight, force_weight
         Weights in the loss.
     force_knee_ev_per_ang
-        Where above 0, the squared force errors of a crystal whose force components have the root mean square F are
-        divided by 1 + (F / knee)²: absolute errors count where forces are small, relative ones where they are large.
-        Otherwise strongly distorted crystals drown the small displacements that decide phonons.
+        Where above 0, the squared errors of a crystal whose force components have the root mean square F are divided
+        by 1 + (F / knee)²: absolute errors count where forces are small, relative ones where they are large. Otherwise
+        strongly distorted crystals drown the small displacements that decide phonons.
     averaging
         Decay per step of the exponential moving average of the weights; the averaged weights become the model.
     precision

@@ -255,7 +255,7 @@ class _Tally:
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
         self.crystals = self.components = 0
-        self.energy_absolute = self.energy_square = self.force_square = self.weighted_square = 0.0
+        self.energy_absolute = self.force_square = self.weighted_energy = self.weighted_force = 0.0
 
     def add(self, module: torch.nn.Module, examples: Sequence[_Example], *, training: bool) -> torch.Tensor:
         """Count a batch's errors and return its loss."""
@@ -266,18 +266,20 @@ class _Tally:
         energy_errors = (energies - expected) / atoms
         expected_forces = torch.cat([example.forces_ev_per_ang for example in examples])
         force_errors = forces - expected_forces
-        weighted = force_errors.square() * self._weights_of_atoms(graph, expected_forces)[:, None]
+        weights = self._weights(graph, expected_forces)
+        energy_squares = energy_errors.square() * weights
+        force_squares = force_errors.square() * weights[graph.of_atom, None]
         self.crystals += graph.n_crystals
         self.components += force_errors.numel()
         self.energy_absolute += float(energy_errors.detach().abs().sum())
-        self.energy_square += float(energy_errors.detach().square().sum())
         self.force_square += float(force_errors.detach().square().sum())
-        self.weighted_square += float(weighted.detach().sum())
-        return self._loss(energy_errors.square().mean(), weighted.mean())
+        self.weighted_energy += float(energy_squares.detach().sum())
+        self.weighted_force += float(force_squares.detach().sum())
+        return self._loss(energy_squares.mean(), force_squares.mean())
 
     @property
     def loss(self) -> float:
-        return self._loss(self.energy_square / self.crystals, self.weighted_square / self.components)
+        return self._loss(self.weighted_energy / self.crystals, self.weighted_force / self.components)
 
     @property
     def errors(self) -> tuple[float, float]:
@@ -286,13 +288,12 @@ class _Tally:
             return math.nan, math.nan
         return 1e3 * self.energy_absolute / self.crystals, 1e3 * math.sqrt(self.force_square / self.components)
 
-    def _weights_of_atoms(self, graph: Graph, forces: torch.Tensor) -> torch.Tensor:
-        if not self.settings.force_knee_ev_per_ang:
-            return forces.new_ones(len(forces))
-        square = forces.square().mean(dim=1)
-        sums = square.new_zeros(graph.n_crystals).index_add(0, graph.of_atom, square)
-        mean = sums / torch.bincount(graph.of_atom, minlength=graph.n_crystals)
-        return (1 / (1 + mean / self.settings.force_knee_ev_per_ang**2))[graph.of_atom]
+    def _weights(self, graph: Graph, forces: torch.Tensor) -> torch.Tensor:
+        knee = self.settings.force_knee_ev_per_ang
+        if not knee:
+            return forces.new_ones(graph.n_crystals)
+        sums = forces.new_zeros(graph.n_crystals).index_add(0, graph.of_atom, forces.square().mean(dim=1))
+        return 1 / (1 + sums / torch.bincount(graph.of_atom, minlength=graph.n_crystals) / knee**2)
 
     def _loss(self, energy: Any, force: Any) -> Any:
         return self.settings.energy_weight * energy + self.settings.force_weight * force
