@@ -17,6 +17,7 @@ from ase.data import chemical_symbols
 from kappaforge.errors import InputError
 from kappaforge.potentials.allegro_model import AllegroModel, Graph, energies_and_forces, graphs_of, module_of
 from kappaforge.potentials.base import Batch, Prediction, require_elements
+from kappaforge.potentials.contraction import ROOM
 from kappaforge.potentials.model_file import model_digest, read_model
 
 EDGES_PER_GRAPH = 8_000
@@ -72,7 +73,7 @@ class AllegroPotential:
         """Hash of the model and of the versions of the packages that evaluate it."""
         packages = [(package, version(package)) for package in ("nequip", "nequip-allegro", "torch", "e3nn")]
         return hashlib.sha256(
-            f"{model_digest(self.model)} {packages} {EDGES_PER_GRAPH} {EDGES_PER_BLOCK}".encode()
+            f"{model_digest(self.model)} {packages} {EDGES_PER_GRAPH} {EDGES_PER_BLOCK} {ROOM}".encode()
         ).hexdigest()
 
     @property

@@ -26,7 +26,7 @@ class AtomwiseContracter(Contracter):
             return super()._contract_conv(x1, x2, idxs)
         n_atoms, channels = x2.shape[:2]
         weights = torch.einsum(self._weight_w3j_einstr, self.weights, self.w3j)
-        of_atom = torch.einsum("nuj,uijk->nuik", x2, weights)
+        of_atom = _weighted(x2, weights)
         place, edge = _places(idxs, n_atoms)
         filled = _Spread.apply(x1.flatten(1), place, edge).view(n_atoms, -1, channels, x1.shape[2])
         products = torch.matmul(filled.transpose(1, 2), of_atom).transpose(1, 2)
@@ -38,6 +38,18 @@ def replace_contracters(module: torch.nn.Module) -> None:
     for part in module.modules():
         if type(part) is Contracter:
             part.__class__ = AtomwiseContracter  # nothing but a method differs
+
+
+def _weighted(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Sum features (n, u, j) times weights (u, i, j, k) over j.
+
+    Term by term, as a matrix product treats the last rows in another way, so that an atom's numbers would depend on its
+    place in a batch.
+    """
+    total = features[:, :, 0, None, None] * weights[:, :, 0]
+    for index in range(1, weights.shape[2]):
+        total = torch.addcmul(total, features[:, :, index, None, None], weights[:, :, index])
+    return total
 
 
 def _places(atom: torch.Tensor, n_atoms: int) -> tuple[torch.Tensor, torch.Tensor]:
