@@ -9,9 +9,11 @@ made from, so that a split never puts one crystal on both sides, and its `kind`:
   functional at 10 GPa; all lengths are scaled so that diamond takes the lattice constant it has at 0 GPa;
 - ``rattled``: the same, strained by up to ±4 % in volume and rattled by 0.01-0.2 Å;
 - ``known``: diamond, its polytypes, graphite and other published carbons, rattled and strained likewise;
-- ``supercell``: supercells of 16-64 atoms with small random displacements, whose forces decide force constants.
+- ``supercell``: supercells of 16-64 atoms with small random displacements, whose forces decide force constants;
+- ``strained``: diamond and lonsdaleite under strain, with displacements of 0.02 Å: labels have no stress, so that
+  lattice constants and elasticity come from these energies.
 
-The order is random, so that any first part of the list is a fair sample.
+The order is random, so that any first part of the list is a fair sample; the strained come last.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ SUPERCELLS = {
     "Z-carbon": (((2, 2, 1), 6),),
 }
 DISPLACEMENTS_ANG = (0.01, 0.03, 0.06)
+STRAINED = {"diamond": 16, "lonsdaleite": 6}
+STRAIN = 0.02
 
 
 def distorted(crystal: Crystal, name: str, kind: str, rng: np.random.Generator) -> Crystal:
@@ -66,6 +70,17 @@ def displaced(crystal: Crystal, multiples: tuple[int, int, int], name: str, rng:
     atoms.positions += rng.normal(scale=amplitude / np.sqrt(3), size=atoms.positions.shape)
     made = Crystal.from_ase(atoms, id=name, source=f"supercell {crystal.id}", parents=(crystal.digest,))
     return made
+
+
+def strained(crystal: Crystal, name: str, share: float, rng: np.random.Generator) -> Crystal:
+    """Strain by 2 % or so in all directions, every second time without shear; `share` is the place in the series."""
+    strain = np.eye(3) * STRAIN * (2 * share - 1)
+    if rng.uniform() < 0.5:
+        shear = rng.normal(scale=STRAIN / 2, size=(3, 3))
+        strain += (shear + shear.T) / 2
+    cell = crystal.cell @ (np.eye(3) + strain)
+    positions = crystal.fractional @ cell + rng.normal(scale=0.02 / np.sqrt(3), size=crystal.positions.shape)
+    return replace(crystal.moved_to(cell, positions), id=name, source=f"strained {crystal.id}")
 
 
 def main() -> None:
@@ -96,7 +111,12 @@ def main() -> None:
         for multiples, count in SUPERCELLS.get(crystal.id, ()):
             size = "x".join(map(str, multiples))
             structures += [displaced(crystal, multiples, f"{crystal.id}-{size}-{n}", rng) for n in range(count)]
-    order = rng.permutation(len(structures))
+    order = [*rng.permutation(len(structures)), *range(len(structures), len(structures) + sum(STRAINED.values()))]
+    rng = np.random.default_rng(SEED)
+    for crystal in known:
+        for n in range(STRAINED.get(crystal.id, 0)):
+            share = (n + 0.5) / STRAINED[crystal.id]
+            structures.append(strained(crystal, f"{crystal.id}-s{n}", share, rng))
 
     from kappaforge.dataset.writers import write
 
