@@ -79,8 +79,9 @@ class Campaign:
         limit = self.settings.select.ultrahigh_kappa_w_per_mk
         good = [index for index, record in zip(benchmarks, records, strict=True) if record.kappa_max_w_per_mk >= limit]
         neighbours = self._neighbours(candidates, features, good, benchmarks)
-        self._learn(candidates, features, [*benchmarks, *neighbours], lessons)
-        self._kappa("kappa of benchmarks", candidates, benchmarks)  # computed already unless something was learned
+        if lessons is not None:
+            self._learn(candidates, features, [*benchmarks, *neighbours], lessons)
+            self._kappa("kappa of benchmarks", candidates, benchmarks)  # again, where something new was learned
         self._kappa("kappa of neighbours", candidates, neighbours)
         return self._publish()
 
@@ -255,8 +256,7 @@ class Campaign:
     ) -> Lessons | None:
         """Take the crystals through query by committee; κ is then computed with the model it ends with."""
         if self.settings.label.labeler == NO_LABELER:
-            if lessons is None:
-                self.progress.finish("learn", 'skipped: [label] labeler is "none"')
+            self.progress.finish("learn", 'skipped: [label] labeler is "none"')
             return None
         from kappaforge.campaign.learning import School, hand_over, published  # they bring torch
         from kappaforge.potentials.model_file import model_digest
