@@ -10,12 +10,13 @@ structure has a `source`, its kind and parent:
 - ``relaxed``: distinct AIRSS crystals of at most 16 atoms, scaled as the labelled are, ±6 % in volume;
 - ``rattled`` and ``known``: those and the known carbons, strained and rattled as the labelled are;
 - ``shaken``: the same, rattled by 0.2-0.5 Å, as a generator leaves them;
+- ``scaled``: the same, hardly rattled, at 0.58-1.5 of the volume;
 - ``supercell``: 12-64 atoms with displacements of 0.01-0.1 Å;
-- ``random``: 4-12 atoms anywhere in cells of 1.5-4.5 g/cm³, not nearer than 0.75 Å. These and the shaken teach what
-  keeps a relaxation from collapsing.
+- ``random``: 4-12 atoms anywhere in cells of 1.5-4.5 g/cm³, not nearer than 0.75 Å. These, the shaken and the scaled
+  teach what keeps a relaxation from collapsing.
 
-Crystals that are the same as one held out for testing are left out. The order is random. A killed run goes on after the
-last fifty.
+Crystals that are the same as one held out for testing are left out, and so are labels above 8 eV/atom or 60 eV/Å. The
+order is random, the scaled come last. A killed run goes on after the last fifty.
 """
 
 from __future__ import annotations
@@ -43,10 +44,14 @@ from kappaforge.screen.unique import group, match
 SEED = 7
 TEACHER = "7net-0"
 MAX_ATOMS = 16
+SCALED_MAX_ATOMS = 8
 N_POOL = 3000
-N_RELAXED, N_RATTLED, N_KNOWN, N_SHAKEN, N_SUPERCELLS, N_RANDOM = 300, 600, 300, 200, 400, 200
+N_RELAXED, N_RATTLED, N_KNOWN, N_SHAKEN, N_SUPERCELLS, N_RANDOM, N_SCALED = 300, 600, 300, 200, 400, 200, 200
 NEAREST_ANG = 0.75
 HIGHEST_FORCE_EV_PER_ANG = 60.0
+HIGHEST_EV_PER_ATOM = -1.0
+"""Diamond has -9.1."""
+
 CHUNK = 50
 ATOMIC_MASS_G_ANG3_PER_CM3 = 12.011 / 0.602214
 
@@ -70,6 +75,13 @@ def shaken(crystal: Crystal, name: str, rng: np.random.Generator) -> Crystal:
     spread = rng.uniform(0.2, 0.5) / np.sqrt(3)
     positions = crystal.fractional @ cell + rng.normal(scale=spread, size=crystal.positions.shape)
     return replace(crystal.moved_to(cell, positions), id=name, source=f"shaken {crystal.id}")
+
+
+def scaled(crystal: Crystal, name: str, rng: np.random.Generator) -> Crystal:
+    """Compress or stretch."""
+    cell = crystal.cell * np.exp(rng.uniform(np.log(0.58), np.log(1.5)) / 3)
+    positions = crystal.fractional @ cell + rng.normal(scale=0.02, size=crystal.positions.shape)
+    return replace(crystal.moved_to(cell, positions), id=name, source=f"scaled {crystal.id}")
 
 
 def random_crystal(name: str, rng: np.random.Generator) -> Crystal:
@@ -118,8 +130,11 @@ def structures(files: list[str], labelled: Path) -> list[Crystal]:
     both = some(known, N_SUPERCELLS // 2) + some(pool, N_SUPERCELLS // 2)
     made += [supercell(crystal, f"s{n}", rng) for n, crystal in enumerate(both)]
     made += [random_crystal(f"x{n}", rng) for n in range(N_RANDOM)]
+    made = [made[index] for index in rng.permutation(len(made))]
+    small = [crystal for crystal in pool if len(crystal) <= SCALED_MAX_ATOMS] + 4 * known
+    made += [scaled(crystal, f"c{n}", rng) for n, crystal in enumerate(some(small, N_SCALED))]
     made = [crystal for crystal in made if shortest_distance_ang(crystal) > NEAREST_ANG]
-    return [made[index] for index in rng.permutation(len(made))]
+    return made
 
 
 def main() -> None:
@@ -134,7 +149,7 @@ def main() -> None:
     labels = read_labels(options.output) if options.output.exists() else []
     todo = structures(options.carbon24, options.labelled)
     order = {crystal.id: index for index, crystal in enumerate(todo)}
-    seen = CHUNK * (1 + order[labels[-1].id] // CHUNK) if labels else 0
+    seen = 1 + order[labels[-1].id] if labels else 0
     print(f"{len(todo)} structures, {sum(map(len, todo))} atoms; {seen} done before", flush=True)
     for start in range(seen, len(todo), CHUNK):
         chunk = todo[start : start + CHUNK]
@@ -142,8 +157,9 @@ def main() -> None:
         answer = teacher.compute(batch)
         for index, rows in enumerate(batch.slices):
             forces = answer.forces_ev_per_ang[rows]
-            if np.abs(forces).max() < HIGHEST_FORCE_EV_PER_ANG:
-                made = chunk[index]
+            made = chunk[index]
+            low = answer.energies_ev[index] < HIGHEST_EV_PER_ATOM * len(made)
+            if low and np.abs(forces).max() < HIGHEST_FORCE_EV_PER_ANG:
                 labels.append(Label(made.id, made, engine, "ok", "", answer.energies_ev[index], forces))
         write_labels(labels, options.output)
         print(f"{start + len(chunk)} of {len(todo)}: {len(labels)} labels", file=sys.stderr, flush=True)

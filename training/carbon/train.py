@@ -53,8 +53,10 @@ LEARN = TrainingSettings(
 TUNE = TrainingSettings(
     epochs=150, batch_size=4, learning_rate=0.002, energy_weight=20.0, force_knee_ev_per_ang=1.0, averaging=0.995
 )
-SUPERCELL_REPEATS = 3
-"""How often a displaced supercell is shown for once any other: they are few, and their forces decide phonons."""
+REPEATS = {"supercell": 3, "strained": 2}
+"""How often frames of a kind are shown for once any other: they are few, and decide phonons and elasticity."""
+
+MEMBER_EPOCHS = 60
 
 MEMBERS = 8
 MODELS = Path(kappaforge.__file__).parent / "potentials" / "models"
@@ -81,12 +83,14 @@ def learnt(teacher: Sequence[Label], work: Path, settings: TrainingSettings) -> 
     return done.model
 
 
-def tuned(start: AllegroModel, labels: Sequence[Label], seed: int, work: Path, name: str) -> AllegroModel:
+def tuned(
+    start: AllegroModel, labels: Sequence[Label], settings: TrainingSettings, seed: int, work: Path, name: str
+) -> AllegroModel:
     """Return the network after the DFT labels."""
-    shown = [*labels]
-    for _ in range(SUPERCELL_REPEATS - 1):
-        shown += [label for label in labels if kind(label.crystal) == "supercell"]
-    done = train(shown, model=start, settings=TUNE, seed=seed, checkpoint=work / f"{name}.pt", on_epoch=report(name))
+    shown = [label for label in labels for _ in range(REPEATS.get(kind(label.crystal), 1))]
+    done = train(
+        shown, model=start, settings=settings, seed=seed, checkpoint=work / f"{name}.pt", on_epoch=report(name)
+    )
     return done.model
 
 
@@ -115,10 +119,11 @@ def main() -> None:
     start = learnt(teacher, options.work, LEARN)
     for name, found in errors_by_kind(AllegroPotential("teacher", start), teacher).items():
         print(f"teacher shown {name:10s} {found}", flush=True)
-    seeds = [("carbon", 100, shown)]
-    seeds += [(f"carbon-committee-{n}", n, without_an_eighth(shown, n)) for n in range(options.members)]
-    for name, seed, some in seeds:
-        model = tuned(start, some, seed, options.work, name)
+    brief = replace(TUNE, epochs=MEMBER_EPOCHS)
+    runs = [("carbon", shown, TUNE, 100)]
+    runs += [(f"carbon-committee-{n}", without_an_eighth(shown, n), brief, n) for n in range(options.members)]
+    for name, some, settings, seed in runs:
+        model = tuned(start, some, settings, seed, options.work, name)
         found = errors_by_kind(AllegroPotential(name, model), held_out)
         for group, each in errors_by_kind(AllegroPotential(name, model), some).items():
             print(f"{name} shown {group:10s} {each}", flush=True)
