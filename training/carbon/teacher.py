@@ -122,8 +122,8 @@ def structures(files: list[str], labelled: Path) -> list[Crystal]:
     made = []
     for n, crystal in enumerate(some(pool, N_RELAXED)):
         scale = rng.uniform(0.94, 1.06) ** (1 / 3)
-        scaled = crystal.moved_to(crystal.cell * scale, crystal.positions * scale)
-        made.append(replace(scaled, id=f"e{n}", source=f"relaxed {crystal.id}"))
+        swollen = crystal.moved_to(crystal.cell * scale, crystal.positions * scale)
+        made.append(replace(swollen, id=f"e{n}", source=f"relaxed {crystal.id}"))
     made += [distorted(crystal, f"r{n}", "rattled", rng) for n, crystal in enumerate(some(pool, N_RATTLED))]
     made += [distorted(crystal, f"k{n}", "known", rng) for n, crystal in enumerate(some(known, N_KNOWN))]
     made += [shaken(crystal, f"w{n}", rng) for n, crystal in enumerate(some(pool + known, N_SHAKEN))]
