@@ -27,6 +27,7 @@ from kappaforge.potentials.allegro_model import AllegroModel, ModelCard, fresh_m
 from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings, TrainingSettings
 from kappaforge.potentials.base import Batch
 from kappaforge.potentials.contraction import AtomwiseContracter
+from kappaforge.potentials.core import REACH_ANG
 from kappaforge.potentials.family import read_committee, write_committee
 from kappaforge.potentials.model_file import model_digest, read_model, write_model
 from kappaforge.potentials.registry import load
@@ -186,8 +187,8 @@ def test_knee_makes_the_errors_of_strongly_distorted_crystals_relative(labels):
 
 
 def test_nuclei_repel_by_the_published_screened_charge():
-    """The potential of Ziegler, Biersack and Littmark (1985) times the envelope, which the network's is added to."""
-    atoms = [Crystal(30 * np.eye(3), [[0, 0, 0], [distance, 0, 0]], [6, 14]) for distance in (0.5, 1.0)]
+    """The potential of Ziegler, Biersack and Littmark (1985) times the envelope, beside the network's; then nothing."""
+    atoms = [Crystal(30 * np.eye(3), [[0, 0, 0], [distance, 0, 0]], [6, 14]) for distance in (0.5, 1.0, 1.3)]
     energies = []
     for core in (False, True):
         model = fresh_model(("C", "Si"), shape=replace(SHAPE, core_repulsion=core))
@@ -196,10 +197,11 @@ def test_nuclei_repel_by_the_published_screened_charge():
         reduced = distance * (6**0.23 + 14**0.23) / 0.46850
         terms = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
         screened = sum(factor * np.exp(-decay * reduced) for factor, decay in terms)
-        x = distance / SHAPE.cutoff_ang
-        envelope = 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
+        x = distance / REACH_ANG
+        envelope = 1 - 6 * x**2 + 8 * x**3 - 3 * x**4
         expected = 14.399645 * 6 * 14 / distance * screened * envelope
         assert energies[1][index] - energies[0][index] == pytest.approx(expected, rel=1e-3)
+    assert energies[1][2] == energies[0][2]
 
 
 def test_model_file_from_before_the_core_repulsion_is_read(tmp_path):

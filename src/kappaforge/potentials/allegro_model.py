@@ -19,6 +19,7 @@ from kappaforge.errors import InputError
 from kappaforge.potentials.allegro_settings import AllegroSettings
 from kappaforge.potentials.base import Batch
 from kappaforge.potentials.contraction import replace_contracters
+from kappaforge.potentials.core import CoreRepulsion
 
 MIN_DISTANCE_ANG = 0.2
 """Atoms nearer than this are taken for overlapping; the bond of H₂ is 0.74 Å."""
@@ -168,7 +169,7 @@ def fresh_module(
             avg_num_neighbors=float(mean_neighbours),
             per_type_energy_scales=dict.fromkeys(elements, 1.0),
             per_type_energy_shifts=dict.fromkeys(elements, 0.0),
-            pair_potential=_zbl(elements) if settings.core_repulsion else None,
+            pair_potential=_core(settings.cutoff_ang, elements) if settings.core_repulsion else None,
             do_derivatives=False,
             **_network("scalar_embed_mlp", settings.two_body_hidden),
             **_network("allegro_mlp", settings.latent_hidden),
@@ -226,8 +227,9 @@ def _network(name: str, hidden: tuple[int, ...]) -> dict[str, Any]:
     return {f"{name}_hidden_layers_depth": len(hidden), f"{name}_hidden_layers_width": width}
 
 
-def _zbl(elements: Sequence[str]) -> dict[str, Any]:
-    return {"_target_": "nequip.nn.pair_potential.ZBL", "chemical_species": list(elements), "units": "metal"}
+def _core(cutoff_ang: float, elements: Sequence[str]) -> dict[str, Any]:
+    target = f"{CoreRepulsion.__module__}.{CoreRepulsion.__qualname__}"
+    return {"_target_": target, "cutoff_ang": cutoff_ang, "chemical_species": list(elements)}
 
 
 @contextmanager

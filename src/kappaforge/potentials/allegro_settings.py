@@ -49,8 +49,8 @@ class AllegroSettings:
         Widths of the hidden layers (SiLU) of the networks on edge lengths, of each layer, and of edge energies. The
         layers of one network must have the same width; empty for a linear map.
     core_repulsion
-        Add the screened repulsion of the nuclei (Ziegler, Biersack and Littmark, 1985) for the network to correct:
-        atoms that no label has so near then still repel each other, and relaxations do not collapse.
+        Add the screened repulsion of the nuclei below 1.25 Å (`kappaforge.potentials.core`): atoms that no label has so
+        near then still repel each other, and relaxations do not collapse.
     """
 
     layers: int = 1
