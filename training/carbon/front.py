@@ -4,7 +4,7 @@
 
 Accuracy is measured on the teacher's labels of held-out parents, speed in one batch of 64 crystals of 8 atoms with
 energies, forces and stresses, one thread, processor time. Every shape is one line of the output, after which a killed
-run goes on. The seconds are those of the processor; a larger model sees fewer epochs in them, as it would in earnest.
+run goes on. (Odd features make no difference to two layers: the last one's paths to the energy never reach them.) The seconds are those of the processor; a larger model sees fewer epochs in them, as it would in earnest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from ase.build import bulk
 from errors import errors_by_kind
-from split import split
+from split import kind, split
 
 from kappaforge.crystal import Crystal
 from kappaforge.label.base import Label
@@ -32,28 +32,18 @@ from kappaforge.potentials.base import Batch
 from kappaforge.potentials.training import train
 
 BASE = AllegroSettings(
-    layers=2,
-    l_max=2,
-    odd_features=False,
-    tensor_features=8,
-    scalar_features=64,
-    cutoff_ang=4.0,
-    two_body_hidden=(64,),
-    latent_hidden=(64,),
-    readout_hidden=(32,),
-    core_repulsion=True,
+    layers=2, l_max=2, odd_features=False, tensor_features=8, scalar_features=32, cutoff_ang=4.0, core_repulsion=True
 )
 POINTS: dict[str, tuple[AllegroSettings, dict[str, Any]]] = {
-    "base: 2 layers, l 2, 8 features, 64 scalars, 4.0 Å": (BASE, {}),
-    "preset fast: 1 layer, l 2, 8 features, 32 scalars, 4.5 Å": (AllegroSettings(core_repulsion=True), {}),
-    "l 3": (replace(BASE, l_max=3), {}),
+    "base: 2 layers, l 2, 8 features, 32 scalars, 4.0 Å": (BASE, {}),
+    "preset fast: 1 layer, 4.5 Å": (AllegroSettings(core_repulsion=True), {}),
+    "64 scalars": (replace(BASE, scalar_features=64, two_body_hidden=(64,), latent_hidden=(64,)), {}),
     "16 features": (replace(BASE, tensor_features=16), {}),
+    "l 3": (replace(BASE, l_max=3), {}),
+    "l 1, 16 features": (replace(BASE, l_max=1, tensor_features=16), {}),
     "3.5 Å, 16 features": (replace(BASE, cutoff_ang=3.5, tensor_features=16), {}),
-    "32 scalars": (replace(BASE, scalar_features=32, two_body_hidden=(32,), latent_hidden=(32,)), {}),
     "1 layer, l 3, 16 features": (replace(BASE, layers=1, l_max=3, tensor_features=16), {}),
-    "odd features": (replace(BASE, odd_features=True), {}),
     "energy weight 50": (BASE, {"energy_weight": 50.0}),
-    "learning rate 0.004": (BASE, {"learning_rate": 0.004}),
     "no force knee": (BASE, {"force_knee_ev_per_ang": 0.0}),
     "float64": (BASE, {"precision": "float64"}),
 }
@@ -63,7 +53,7 @@ TEACHER_TESTS = 2
 """The part of the parents that tests here; those that test against DFT are not among the teacher's at all."""
 
 SETTINGS = TrainingSettings(
-    batch_size=4, learning_rate=0.01, energy_weight=5.0, force_knee_ev_per_ang=1.0, averaging=0.99
+    batch_size=4, learning_rate=0.02, energy_weight=5.0, force_knee_ev_per_ang=3.0, averaging=0.99
 )
 
 
@@ -115,7 +105,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    ordinary = [label for label in read_labels(options.teacher) if label.crystal.source.split()[0] != "random"]
+    ordinary = [
+        label for label in read_labels(options.teacher) if kind(label.crystal) not in ("random", "shaken", "scaled")
+    ]
     shown, tests = split(ordinary, TEACHER_TESTS)
     rows: dict[str, dict[str, Any]] = {}
     if options.output.exists():

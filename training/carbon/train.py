@@ -48,10 +48,10 @@ SHAPE = AllegroSettings(
     core_repulsion=True,
 )
 LEARN = TrainingSettings(
-    epochs=36, batch_size=4, learning_rate=0.005, energy_weight=5.0, force_knee_ev_per_ang=1.0, averaging=0.995
+    epochs=24, batch_size=4, learning_rate=0.02, energy_weight=5.0, force_knee_ev_per_ang=3.0, averaging=0.995
 )
 TUNE = TrainingSettings(
-    epochs=150, batch_size=4, learning_rate=0.002, energy_weight=20.0, force_knee_ev_per_ang=1.0, averaging=0.995
+    epochs=150, batch_size=4, learning_rate=0.005, energy_weight=20.0, force_knee_ev_per_ang=2.0, averaging=0.995
 )
 REPEATS = {"supercell": 3, "strained": 2}
 """How often frames of a kind are shown for once any other: they are few, and decide phonons and elasticity."""
