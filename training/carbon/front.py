@@ -4,7 +4,8 @@
 
 Accuracy is measured on the teacher's labels of held-out parents, speed in one batch of 64 crystals of 8 atoms with
 energies, forces and stresses, one thread, processor time. Every shape is one line of the output, after which a killed
-run goes on. (Odd features make no difference to two layers: the last one's paths to the energy never reach them.) The seconds are those of the processor; a larger model sees fewer epochs in them, as it would in earnest.
+run goes on. The seconds are those of the processor; a larger model sees fewer epochs in them, as it would in earnest.
+Odd features make no difference to two layers: the last one's paths to the energy never reach them.
 """
 
 from __future__ import annotations
