@@ -56,7 +56,7 @@ TUNE = TrainingSettings(
 REPEATS = {"supercell": 3, "strained": 2}
 """How often frames of a kind are shown for once any other: they are few, and decide phonons and elasticity."""
 
-MEMBER_EPOCHS = 60
+MEMBER_EPOCHS = 40
 
 MEMBERS = 8
 MODELS = Path(kappaforge.__file__).parent / "potentials" / "models"
