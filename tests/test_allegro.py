@@ -10,12 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ase.build import bulk
-
-pytest.importorskip("allegro", reason="Allegro is not installed: pip install 'kappaforge[allegro]'")
-
 import torch
 from allegro.nn._strided._contract import Contracter
+from ase.build import bulk
 from e3nn.o3 import Irreps
 from safetensors.numpy import save_file
 

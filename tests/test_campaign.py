@@ -26,6 +26,8 @@ seed = 4
 [generate]
 n = 12
 max_atoms = 4
+[potential]
+name = "brenner"
 [screen]
 max_atoms = 4
 [select]

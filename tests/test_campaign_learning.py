@@ -21,8 +21,6 @@ from kappaforge.potentials.registry import load
 from kappaforge.store.published import Published
 from kappaforge.store.run_folder import RunFolder
 
-pytest.importorskip("allegro", reason="needs pip install 'kappaforge[allegro]'")
-
 LEARNING = """
 name = "learning"
 seed = 4

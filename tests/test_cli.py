@@ -58,7 +58,7 @@ def test_help_lists_every_command() -> None:
 
 def test_kappa_of_a_poscar_tells_tensor_mesh_supercell_potential_and_time_per_part(poscar: Path) -> None:
     text = succeed("kappa", poscar, "--mesh", "5", "--supercell", "2")
-    for fact in ("largest eigenvalue", "5×5×5", "2×2×2 of the primitive cell", "brenner", "relax", "forces", "Fd-3m"):
+    for fact in ("largest eigenvalue", "5×5×5", "2×2×2 of the primitive cell", "carbon", "relax", "forces", "Fd-3m"):
         assert fact in text
 
 

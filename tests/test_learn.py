@@ -147,7 +147,6 @@ class Lessons:
         ]
 
     def run(self, pool, labels, **changes):
-        pytest.importorskip("allegro", reason="needs pip install 'kappaforge[allegro]'")
         from kappaforge.learn.loop import query_by_committee
         from kappaforge.potentials.allegro_settings import AllegroSettings, TrainingSettings
 

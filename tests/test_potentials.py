@@ -34,7 +34,7 @@ class Case:
     slope_tolerance: float
 
 
-NEEDED = {"7net-0": ("sevenn", "sevenn"), "carbon": ("allegro", "allegro")}
+NEEDED = {"7net-0": ("sevenn", "sevenn")}
 """Module and extra behind a potential."""
 
 PRECISION = {"7net-0": (2e-4, 5e-3, 1e-2), "carbon": (5e-5, 2e-3, 2e-3)}

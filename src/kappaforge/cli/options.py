@@ -16,7 +16,7 @@ OutputPath = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the crystals here: .extxyz, or a folder of CIFs.")
 ]
 PotentialName = Annotated[
-    str, typer.Option("--potential", "-p", help="brenner, tersoff, 7net-0, or ase:module.path:factory (ASE).")
+    str, typer.Option("--potential", "-p", help="carbon, brenner, tersoff, 7net-0, or ase:module.path:factory (ASE).")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per crystal and nothing else.")]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=0, help="Worker processes; 0 for one per core.")]

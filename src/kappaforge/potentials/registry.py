@@ -53,10 +53,8 @@ def load(name: str) -> Potential:
         that cannot be imported or called.
     """
     if file := model_file(name):
-        try:
-            from kappaforge.potentials.allegro import allegro
-        except ImportError as error:
-            raise InputError(f"model {name} needs Allegro: pip install 'kappaforge[allegro]'") from error
+        from kappaforge.potentials.allegro import allegro  # imports torch, which takes seconds
+
         return allegro(name, file)
     if name.startswith("ase:"):
         from kappaforge.potentials.ase_calculator import from_import_path

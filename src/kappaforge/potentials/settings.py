@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from kappaforge.errors import InputError
 
-DEFAULT = "brenner"
-"""Right for diamond's lattice constant and optical frequency; `docs/method.md` has the comparison."""
+DEFAULT = "carbon"
+"""Our own model of DFT labels; other elements need another, such as ``7net-0``."""
 
 
 @dataclass(frozen=True)
