@@ -47,11 +47,28 @@ def phonopy_atoms(crystal: Crystal) -> PhonopyAtoms:
 
 def phono3py_of(crystal: Crystal, settings: KappaSettings) -> Phono3py:
     """Set up phono3py with the crystal's own cell as the primitive one, and its pairs of displacements."""
-    phono3py = Phono3py(
+    phono3py = phono3py_with(crystal, np.diag(settings.supercell))
+    displace_pairs(phono3py, settings.displacement_ang, settings.fc3_cutoff_ang)
+    return phono3py
+
+
+def phono3py_with(crystal: Crystal, matrix: np.ndarray, second_order_matrix: np.ndarray | None = None) -> Phono3py:
+    """Set up phono3py with the crystal's own cell as the primitive one.
+
+    Parameters
+    ----------
+    crystal
+        In a primitive cell.
+    matrix
+        Integers that make the rows of the supercell's lattice vectors from those of the cell, shape (3, 3).
+    second_order_matrix
+        The same for the supercell of second-order force constants, where it is another.
+    """
+    return Phono3py(
         phonopy_atoms(crystal),
-        supercell_matrix=np.diag(settings.supercell),
+        supercell_matrix=matrix.T,
         primitive_matrix="P",
-        phonon_supercell_matrix=None,
+        phonon_supercell_matrix=None if second_order_matrix is None else second_order_matrix.T,
         cutoff_frequency=1e-4,
         is_symmetry=True,
         is_mesh_symmetry=True,
@@ -62,13 +79,16 @@ def phono3py_of(crystal: Crystal, settings: KappaSettings) -> Phono3py:
         log_level=0,
         lang="Rust",
     )
+
+
+def displace_pairs(phono3py: Phono3py, displacement_ang: float, cutoff_ang: float | None) -> None:
+    """Make the displacements of one atom and of two that are closer than the cutoff."""
     phono3py.generate_displacements(
-        distance=settings.displacement_ang,
-        cutoff_pair_distance=settings.fc3_cutoff_ang,
+        distance=displacement_ang,
+        cutoff_pair_distance=cutoff_ang,
         is_plusminus="auto",
         is_diagonal=True,
     )
-    return phono3py
 
 
 def pair_supercells(phono3py: Phono3py) -> list[PhonopyAtoms]:
@@ -112,7 +132,7 @@ def force_constants(phono3py: Phono3py) -> ForceConstants:
     )
     symmetrize_compact_force_constants(fc2, primitive, level=3, lang="Rust")
     near = _near_pairs(phono3py)
-    n_near = _near_pairs_of_triplets(primitive, near)
+    n_near = near_pairs_of_triplets(primitive, near)
     _average_over_known(fc3, primitive, near, n_near)
     _impose_sum_rules(fc3, primitive, n_near > 0)
     return ForceConstants(fc2, fc3, n_near > 0)
@@ -138,17 +158,30 @@ def _with_placeholders(dataset: dict[str, Any]) -> dict[str, Any]:
 
 def _near_pairs(phono3py: Phono3py) -> np.ndarray:
     """Return which atoms were displaced together with each atom of the primitive cell, (n_primitive, n_supercell)."""
-    vectors, multiplicity = phono3py.primitive.get_smallest_vectors()
-    nearest = vectors[multiplicity[:, :, 1].T] @ phono3py.primitive.cell
+    distances_ang = pair_distances(phono3py.primitive)
     cutoff = phono3py.dataset.get("cutoff_distance")
     if cutoff is None:
-        return np.full(nearest.shape[:2], True)
+        return np.full(distances_ang.shape, True)
     # short of the cutoff, so that round-off never lets in a pair that was not displaced
-    return np.linalg.norm(nearest, axis=2) < cutoff - 1e-6
+    return distances_ang < cutoff - 1e-6
 
 
-def _near_pairs_of_triplets(primitive: Primitive, near: np.ndarray) -> np.ndarray:
-    """Return how many of the pairs ij, ik and jk of each triplet are near, shape as `ForceConstants.known`."""
+def pair_distances(primitive: Primitive) -> np.ndarray:
+    """Return the distances in Å from atoms of the primitive cell to those of the supercell, the nearest images."""
+    vectors, multiplicity = primitive.get_smallest_vectors()
+    return np.linalg.norm(vectors[multiplicity[:, :, 1].T] @ primitive.cell, axis=2)
+
+
+def near_pairs_of_triplets(primitive: Primitive, near: np.ndarray) -> np.ndarray:
+    """Return how many of the pairs ij, ik and jk of each triplet are near, shape as `ForceConstants.known`.
+
+    Parameters
+    ----------
+    primitive
+        The primitive cell within the supercell.
+    near
+        Which pairs are, shape (n_primitive, n_supercell).
+    """
     everywhere = np.zeros((near.shape[1], near.shape[1]), dtype=bool)
     for atom, row in zip(primitive.p2s_map, near, strict=True):
         for translation in primitive.atomic_permutations:
