@@ -1,0 +1,84 @@
+"""Settings of the force constants of second and third order that have supercells of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, get_args
+
+from kappaforge.errors import InputError
+from kappaforge.transport.supercells import Distance
+
+Way = Literal["finite", "fit"]
+"""How force constants are found: "finite" displacements of one and two atoms, or a symmetry-adapted "fit" to random
+displacements of all atoms."""
+
+
+@dataclass(frozen=True)
+class ForceConstantSettings:
+    """How force constants are computed.
+
+    Parameters
+    ----------
+    fc2_face_distance_ang, fc3_face_distance_ang
+        Least distance in the supercells of second and of third order, in Å.
+    distance_between
+        What that distance is between: opposite "faces" of the supercell, or periodic "images".
+    fc3_cutoff_ang
+        Of finite displacements, in Å: a triplet is kept when *any* of its three pairs is closer. None displaces all
+        pairs.
+    fc3_fit_cutoff_ang
+        Of fits, in Å: a triplet is kept when *all* of its three pairs are closer, so this has to reach farther. Both
+        cutoffs are moved into the widest gap between shells of neighbours close by.
+    displacement_ang
+        Length of finite displacements, and root mean square length of random ones, in Å.
+    way
+        "finite", "fit", or the one that is estimated to take less time, "auto".
+    oversampling
+        Components of forces per free parameter of a fit. Two opposite displacements count once.
+    force_ms_per_atom
+        What the estimates take the potential to need, in ms. It is given rather than measured, so that the same
+        crystal is computed in the same way again.
+    memory_gib
+        What a fit may use, in GiB.
+    seed
+        Of random displacements.
+    """
+
+    fc2_face_distance_ang: float = 11.0
+    fc3_face_distance_ang: float = 8.7
+    distance_between: Distance = "faces"
+    fc3_cutoff_ang: float | None = 3.0
+    fc3_fit_cutoff_ang: float = 4.4
+    displacement_ang: float = 0.03
+    way: Way | Literal["auto"] = "auto"
+    oversampling: float = 4.5
+    force_ms_per_atom: float = 0.5
+    memory_gib: float = 4.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in (
+            "fc2_face_distance_ang",
+            "fc3_face_distance_ang",
+            "fc3_fit_cutoff_ang",
+            "displacement_ang",
+            "force_ms_per_atom",
+            "memory_gib",
+        ):
+            value = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise InputError(f"force constants, {name}: expected a positive, finite number, got {value!r}")
+        if self.fc3_cutoff_ang is not None and not (isfinite(self.fc3_cutoff_ang) and self.fc3_cutoff_ang > 0):
+            raise InputError(
+                "force constants, fc3_cutoff_ang: expected a positive, finite number, or None for all pairs, "
+                f"got {self.fc3_cutoff_ang!r}"
+            )
+        if not (isfinite(self.oversampling) and self.oversampling >= 1):
+            raise InputError(
+                f"force constants, oversampling: expected a finite number from 1 up, got {self.oversampling!r}"
+            )
+        for name, known in (("way", (*get_args(Way), "auto")), ("distance_between", get_args(Distance))):
+            if getattr(self, name) not in known:
+                expected = ", ".join(map(repr, known))
+                raise InputError(f"force constants, {name}: expected one of {expected}, got {getattr(self, name)!r}")
