@@ -1,0 +1,205 @@
+"""Three-phonon interaction strengths by Fourier transforms.
+
+phono3py transforms the third-order force constants anew for every triplet of q points. With q + q' + q'' a reciprocal
+lattice vector, the two lattice sums share one phase,
+
+    Φ(q, q') = Σ_S exp(2πi q'·S) Σ_R'' exp(-2πi q·R'') Φ(0, R'' + S, R''),
+
+so that for a fixed q the inner sum is done once, and the outer one is one fast Fourier transform for all q'. The
+strengths are those of Phys. Rev. B 91, 094306 (eq. 10, 11; 10.1103/PhysRevB.91.094306).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from phonopy.structure.atoms import PhonopyAtoms
+from phonopy.structure.cells import Primitive
+from scipy.sparse import csr_matrix
+
+from kappaforge.transport.phonon_grid import PhononGrid, Triplets
+
+CHUNK_BYTES = 2**27
+"""Largest intermediate array, about; longer ones are cut."""
+
+
+class LatticeTerms(NamedTuple):
+    """Third-order force constants by lattice vectors, one row for each different pair of them and three atoms.
+
+    =========  ==============  ====================================================================================
+    field      shape           content
+    =========  ==============  ====================================================================================
+    tensors    (n, 27)         Φ of atoms i in the home cell, j in cell R', k in cell R'', eV/Å³
+    seconds    (n, 3)          R'', lattice vectors of the primitive cell
+    slots      (n,)            row of (S, i, j, k) among all, S = R' - R'' counting as in `shifts`
+    shifts     (n_shifts, 3)   the different S
+    =========  ==============  ====================================================================================
+    """
+
+    tensors: np.ndarray
+    seconds: np.ndarray
+    slots: np.ndarray
+    shifts: np.ndarray
+
+
+def lattice_terms(fc3: np.ndarray, used: np.ndarray, primitive: Primitive) -> LatticeTerms:
+    """Sort third-order force constants by lattice vectors.
+
+    An atom of the supercell that is equally far from the first in several images is shared out among them. Which images
+    these are depends on the atom that one looks from, so the three views are averaged, as phono3py does with
+    ``make_r0_average``.
+
+    Parameters
+    ----------
+    fc3
+        Shape (n_primitive, n_supercell, n_supercell, 3, 3, 3), eV/Å³.
+    used
+        Which triplets of atoms count, shape (n_primitive, n_supercell, n_supercell).
+    primitive
+        With the shortest vectors to all atoms of the supercell.
+    """
+    n_atoms = len(primitive)
+    image_atom, image_cell, image_share, starts = _images(primitive)
+    rows = []
+    for first in range(n_atoms):
+        second, third = np.nonzero(used[first])
+        at, to = starts[first, second], starts[first, third]
+        n_second, n_third = starts[first, second + 1] - at, starts[first, third + 1] - to
+        counts = n_second * n_third
+        triplet = np.repeat(np.arange(len(second)), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        images = at[triplet] + within // n_third[triplet], to[triplet] + within % n_third[triplet]
+        tensors = fc3[first, second, third].reshape(-1, 27)[triplet]
+        tensors = tensors * (image_share[images[0]] * image_share[images[1]] / 3)[:, None]
+        cells = image_cell[images[0]], image_cell[images[1]]
+        atoms = np.full(len(triplet), first), image_atom[images[0]], image_atom[images[1]]
+        rows.append((atoms, cells, tensors))
+    home, near, far = (np.concatenate([row[0][place] for row in rows]) for place in range(3))
+    to_near, to_far = (np.concatenate([row[1][place] for row in rows]) for place in range(2))
+    tensors = np.concatenate([row[2] for row in rows])
+    cube = tensors.reshape(-1, 3, 3, 3)
+    views = (
+        # atoms i, j, k; S = R' - R''; R''; and Φ in that order of its atoms
+        ((home, near, far), to_near - to_far, to_far, tensors),
+        ((near, home, far), -to_far, to_far - to_near, cube.transpose(0, 2, 1, 3).reshape(-1, 27)),
+        ((far, near, home), to_near, -to_far, cube.transpose(0, 3, 2, 1).reshape(-1, 27)),
+    )
+    sites = np.concatenate([np.stack(view[0], axis=1) for view in views])
+    shifts, of_shift = np.unique(np.concatenate([view[1] for view in views]), axis=0, return_inverse=True)
+    seconds, of_second = np.unique(np.concatenate([view[2] for view in views]), axis=0, return_inverse=True)
+    slots = of_shift.ravel() * n_atoms**3 + sites @ np.array([n_atoms**2, n_atoms, 1])
+    keys, of_key = np.unique(slots * len(seconds) + of_second.ravel(), return_inverse=True)
+    summed = np.zeros((len(keys), 27))
+    np.add.at(summed, of_key.ravel(), np.concatenate([view[3] for view in views]))
+    return LatticeTerms(summed, seconds[keys % len(seconds)], keys // len(seconds), shifts)
+
+
+def _images(primitive: Primitive) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """List the nearest images of the supercell's atoms around each atom of the primitive cell.
+
+    Returns their atoms in the primitive cell, lattice vectors and shares, and where those of each pair start, shape
+    (n_primitive, n_supercell + 1).
+    """
+    vectors, multiplicity = primitive.get_smallest_vectors()
+    positions = primitive.scaled_positions
+    of_supercell = np.array([primitive.p2p_map[atom] for atom in primitive.s2p_map])
+    atoms: list[np.ndarray] = []
+    cells, shares = [], []
+    n_images = 0
+    starts = np.zeros((len(primitive), len(of_supercell) + 1), dtype=np.int64)
+    for first in range(len(primitive)):
+        counts, addresses = multiplicity[:, first, 0], multiplicity[:, first, 1]
+        starts[first] = n_images + np.concatenate([[0], np.cumsum(counts)])
+        n_images += int(counts.sum())
+        atom = np.repeat(of_supercell, counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        reached = vectors[np.repeat(addresses, counts) + within] - (positions[atom] - positions[first])
+        atoms.append(atom)
+        cells.append(np.rint(reached).astype(np.int64))
+        shares.append(np.repeat(1 / counts, counts))
+    return np.concatenate(atoms), np.concatenate(cells), np.concatenate(shares), starts
+
+
+class ThreePhonon:
+    """Interaction strengths |Φ|² of one crystal on one grid.
+
+    Parameters
+    ----------
+    terms
+        The force constants.
+    grid
+        The phonons.
+    primitive
+        The cell they belong to, with its atoms' positions and masses.
+    device
+        Where torch computes.
+    """
+
+    def __init__(self, terms: LatticeTerms, grid: PhononGrid, primitive: PhonopyAtoms, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.grid = grid
+        self.n_atoms = len(primitive)
+        # phonopy's eigenvectors carry the phase of the lattice vector alone, which at its atoms is exp(2πi q·x) of ours
+        phases = np.repeat(np.exp(2j * np.pi * grid.points @ primitive.scaled_positions.T), 3, axis=1)
+        legs = grid.eigenvectors * (phases / np.sqrt(np.repeat(primitive.masses, 3)))[:, :, None]
+        self.legs = torch.from_numpy(legs).to(self.device)
+        self.seconds, of_second = np.unique(terms.seconds, axis=0, return_inverse=True)
+        # a row for each component of each slot, a column for each R''
+        self.n_shifts = len(terms.shifts)
+        rows = (terms.slots[:, None] * 27 + np.arange(27)).ravel()
+        shape = (self.n_shifts * self.n_atoms**3 * 27, len(self.seconds))
+        matrix = csr_matrix((terms.tensors.ravel(), (rows, np.repeat(of_second.ravel(), 27))), shape=shape)
+        matrix.eliminate_zeros()
+        starts, columns = (torch.from_numpy(each.astype(np.int64)) for each in (matrix.indptr, matrix.indices))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that sparse tensors are in beta
+            self.matrix = torch.sparse_csr_tensor(
+                starts, columns, torch.from_numpy(matrix.data), size=shape, device=self.device
+            )
+        self.cells = torch.from_numpy(grid.places(terms.shifts)).to(self.device)
+
+    def each(self) -> Iterator[tuple[int, Triplets, torch.Tensor]]:
+        """Go through the irreducible points.
+
+        Yields
+        ------
+        point, triplets, strengths
+            Its index, the pairs with it, and |Φ|² over the masses, not yet over the frequencies, for one band of each
+            of the three points: shape (n_triplets, n_bands, n_bands, n_bands), eV² / (Å⁶ u³).
+        """
+        step = max(1, CHUNK_BYTES // (16 * self.matrix.shape[0]))
+        for start in range(0, len(self.grid.irreducible), step):
+            some = self.grid.irreducible[start : start + step]
+            for point, inner in zip(some, self._inner(self.grid.points[some]), strict=True):
+                triplets = self.grid.triplets(point)
+                yield point, triplets, self._strengths(point, inner, triplets)
+
+    def _inner(self, q: np.ndarray) -> torch.Tensor:
+        """Sum over R'' for some q: shape (n_q, n_shifts, (3 n_atoms)², 3 n_atoms), the atom in the home cell last."""
+        phases = np.exp(-2j * np.pi * self.seconds @ q.T)
+        both = torch.from_numpy(np.concatenate([phases.real, phases.imag], axis=1)).to(self.device)
+        real, imaginary = (self.matrix @ both).T.reshape(2, len(q), self.n_shifts, *(self.n_atoms,) * 3, 3, 3, 3)
+        cube = torch.complex(real, imaginary).permute(0, 1, 3, 6, 4, 7, 2, 5)
+        return cube.reshape(len(q), self.n_shifts, (3 * self.n_atoms) ** 2, 3 * self.n_atoms)
+
+    def _strengths(self, point: int, inner: torch.Tensor, triplets: Triplets) -> torch.Tensor:
+        size, mesh, n_points = 3 * self.n_atoms, self.grid.mesh, len(self.grid.points)
+        at = torch.from_numpy(self.grid.place_of_point[triplets.second]).to(self.device)
+        one, two = self.legs[triplets.second].transpose(1, 2), self.legs[triplets.third]
+        parts = []
+        step = max(1, CHUNK_BYTES // (16 * n_points * size**2))
+        for start in range(0, size, step):
+            leg = self.legs[point][:, start : start + step]
+            bands = leg.shape[1]
+            folded = torch.zeros((n_points, size**2 * bands), dtype=torch.complex128, device=self.device)
+            folded.index_add_(0, self.cells, (inner @ leg).reshape(self.n_shifts, -1))
+            outer = torch.fft.ifftn(folded.reshape(*mesh, -1), dim=(0, 1, 2), norm="forward").reshape(n_points, -1)
+            outer = outer[at].reshape(len(at), size, size, bands).permute(0, 3, 1, 2)
+            outer = outer.reshape(len(at), bands * size, size) @ two
+            outer = one[:, None] @ outer.reshape(len(at), bands, size, size)
+            parts.append(outer.real.square() + outer.imag.square())
+        return torch.cat(parts, dim=1)

@@ -1,0 +1,174 @@
+"""The linearised Boltzmann transport equation: in the relaxation-time approximation, and solved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from phonopy.physical_units import get_physical_units
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import LinearOperator, cg
+
+from kappaforge.transport.energy import ABSORB_SECOND, DECAY
+from kappaforge.transport.failure import TransportError
+from kappaforge.transport.phonon_grid import PhononGrid
+from kappaforge.transport.scattering import Scattering
+
+TOLERANCE = 1e-5
+MOST_ITERATIONS = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """κ at one temperature.
+
+    Parameters
+    ----------
+    temperature_k
+        Temperature in K.
+    kappa_rta_w_per_mk, kappa_lbte_w_per_mk
+        Tensors of the relaxation-time approximation and of the whole equation (None where it was not asked for), in the
+        frame of the grid's crystal, averaged over its point group; shape (3, 3).
+    linewidths_thz
+        Half widths at half maximum of the modes of the irreducible points, THz, shape (n_irreducible, n_bands); a
+        lifetime is 1 / (4π) of its inverse.
+    iterations
+        Of the conjugate gradients.
+    """
+
+    temperature_k: float
+    kappa_rta_w_per_mk: np.ndarray
+    kappa_lbte_w_per_mk: np.ndarray | None
+    linewidths_thz: np.ndarray
+    iterations: int
+
+
+def solve(
+    grid: PhononGrid,
+    scattering: Scattering,
+    temperature_k: float,
+    *,
+    whole: bool = True,
+    isotope_rates_thz: np.ndarray | None = None,
+    boundary_length_um: float | None = None,
+) -> Solution:
+    """Solve the transport equation at one temperature.
+
+    In the form of Phys. Rev. Lett. 110, 265506 (10.1103/PhysRevLett.110.265506) the collision operator is symmetric. On
+    a grid it is so only nearly, and its symmetric part is taken. It is positive definite, which conjugate gradients
+    need, and never written down: the modes of the irreducible points are turned to all others, and the scattering
+    brings them back.
+
+    Parameters
+    ----------
+    grid, scattering
+        The phonons and how they scatter.
+    temperature_k
+        Temperature in K.
+    whole
+        Whether to solve the whole equation, or in the relaxation-time approximation alone.
+    isotope_rates_thz
+        Added to the linewidths, shape (n_irreducible, n_bands).
+    boundary_length_um
+        Mean free path that boundaries allow, µm; they scatter at the rate |v| / (2 length).
+
+    Raises
+    ------
+    TransportError
+        Where the conjugate gradients do not converge.
+    """
+    units = get_physical_units()
+    x = grid.frequencies_thz * units.THzToEv / (2 * units.KB * temperature_k)
+    alive = grid.frequencies_thz > 0
+    sinh = np.where(alive, np.sinh(np.where(alive, x, 1.0)), np.inf)
+    occupation = np.where(alive, 1 / np.expm1(2 * np.where(alive, x, 1.0)), 0.0)
+
+    n_irreducible, n_bands = len(grid.irreducible), grid.frequencies_thz.shape[1]
+    one, two = occupation.ravel()[scattering.second], occupation.ravel()[scattering.third]
+    difference = np.where(scattering.kind == ABSORB_SECOND, one - two, two - one)
+    factors = np.where(scattering.kind == DECAY, one + two + 1, difference)
+    linewidths = np.bincount(scattering.first, scattering.rate_thz * factors, n_irreducible * n_bands)
+    linewidths = linewidths.reshape(n_irreducible, n_bands)
+    if isotope_rates_thz is not None:
+        linewidths = linewidths + isotope_rates_thz
+    velocities = grid.velocities_thz_ang[grid.irreducible]
+    if boundary_length_um is not None:
+        # Å THz over µm
+        linewidths = linewidths + np.linalg.norm(velocities, axis=2) * 1e-4 / (4 * np.pi * boundary_length_um)
+
+    weights = (x / sinh)[grid.irreducible]
+    driving = grid.averaged(velocities * weights[:, :, None])
+    scattered = linewidths > 0
+    rates = np.where(scattered, linewidths, np.inf)[:, :, None]
+    # κ = k_B / V of Σ (x / sinh x)² v v / (4π linewidth), from THz² Å² / THz and eV / K
+    factor = units.KB * units.EV * 1e12 * 1e-20 / (grid.volume_ang3 * 1e-30) / (4 * np.pi) / len(grid.points)
+
+    def tensor(response: np.ndarray) -> np.ndarray:
+        summed = np.einsum("q,qla,qlb->ab", grid.multiplicity, velocities * weights[:, :, None], response)
+        turned = (grid.rotations @ summed @ grid.rotations.transpose(0, 2, 1)).mean(axis=0)
+        return factor * (turned + turned.T) / 2
+
+    rta = tensor(velocities * weights[:, :, None] / rates)
+    if not whole:
+        return Solution(temperature_k, rta, None, linewidths, 0)
+    matrix = _other_modes(grid, scattering, sinh.ravel())
+    response, iterations = _conjugate_gradients(grid, matrix, driving, rates)
+    return Solution(temperature_k, rta, tensor(response), linewidths, iterations)
+
+
+def _other_modes(grid: PhononGrid, scattering: Scattering, sinh: np.ndarray) -> csr_matrix:
+    """Return what the other two modes of each scattering give back: (irreducible modes, modes)."""
+    rows = np.concatenate([scattering.first, scattering.first])
+    columns = np.concatenate([scattering.second, scattering.third])
+    # half, since exchanged triplets are not counted twice
+    values = np.concatenate(
+        [
+            scattering.rate_thz / (2 * sinh[scattering.third]),
+            scattering.rate_thz / (2 * sinh[scattering.second]),
+        ]
+    )
+    n_bands = grid.frequencies_thz.shape[1]
+    return csr_matrix((values, (rows, columns)), shape=(len(grid.irreducible) * n_bands, len(grid.points) * n_bands))
+
+
+def _conjugate_gradients(
+    grid: PhononGrid, matrix: csr_matrix, driving: np.ndarray, rates: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Solve for the response of all irreducible modes; both sides are scaled by the root of the multiplicity."""
+    shape = driving.shape
+    many = grid.multiplicity[:, None, None]
+    roots = np.sqrt(many)
+    alive = np.isfinite(rates)
+    diagonal = np.where(alive, rates, 1.0)
+
+    def collisions(vector: np.ndarray) -> np.ndarray:
+        response = grid.averaged(vector.reshape(shape) * alive / roots)
+        every = grid.expanded(response).reshape(-1, 3)
+        back = (matrix @ every).reshape(shape)
+        transposed = matrix.T @ (response * many).reshape(-1, 3)
+        back = back + grid.folded(transposed.reshape(len(grid.points), -1, 3)) / many
+        return (roots * (diagonal * response + alive * grid.averaged(back) / 2)).ravel()
+
+    size = driving.size
+    iterations = 0
+
+    def count(_: np.ndarray) -> None:
+        nonlocal iterations
+        iterations += 1
+
+    known = (roots * driving * alive).ravel()
+    spread = np.broadcast_to(diagonal, shape).ravel()
+    found, unfinished = cg(
+        LinearOperator((size, size), matvec=collisions, dtype=float),
+        known,
+        x0=known / spread,
+        rtol=TOLERANCE,
+        maxiter=MOST_ITERATIONS,
+        M=LinearOperator((size, size), matvec=lambda vector: vector / spread, dtype=float),
+        callback=count,
+    )
+    if unfinished:
+        raise TransportError(
+            "failed", f"the transport equation is not solved after {MOST_ITERATIONS} iterations: take a finer mesh"
+        )
+    return found.reshape(shape) / roots, iterations
