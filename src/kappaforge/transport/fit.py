@@ -29,7 +29,7 @@ from kappaforge.transport.failure import TransportError
 GAP_WINDOW_ANG = 0.2
 """How far a cutoff is raised to find a wider gap between shells of neighbours."""
 
-SOLVER_TOLERANCE = 1e-8
+SOLVER_TOLERANCE = 1e-6
 MOST_ITERATIONS = 1000
 
 LARGEST_RESIDUAL = 0.5
