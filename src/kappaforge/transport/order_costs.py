@@ -89,7 +89,7 @@ def fit_cost(order: int, size: Size, n_known: int, n_near: int, settings: ForceC
     products = 2 * 3 * n_pairs * size.n_atoms * (3 * n_near) ** (order - 1)
     solve = ITERATIONS * PRODUCT_SECONDS * products
     # symfc's indices of all triplets of the supercell, its compression matrix, displacements around each atom; against
-    # peaks of 0.3 to 0.9 GiB, in supercells of 96 to 216 atoms, this is 0 to 0.6 GiB too much
+    # peaks of 0.1 to 0.9 GiB, in supercells of 96 to 216 atoms, this is from 0.1 GiB too little to 0.6 too much
     numbers = 12 * size.n_atoms**order + 2 * 3**order * (size.n_constants(order) + 6 * n_known)
     numbers += 6 * n_pairs * size.n_atoms * n_near
     return Cost(n_supercells, forces + basis + solve, 8 * numbers / GIB)
