@@ -350,14 +350,6 @@ def test_missing_model_file_is_refused():
         load("nowhere.safetensors")
 
 
-def test_missing_allegro_names_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "allegro.model.allegro_models", None)
-    for module in ("allegro", "allegro_model", "model_file"):
-        monkeypatch.delitem(sys.modules, f"kappaforge.potentials.{module}")
-    with pytest.raises(InputError, match=r"pip install 'kappaforge\[allegro\]'"):
-        load("some.safetensors")
-
-
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
