@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import re
 import signal
-import sys
 from dataclasses import replace
 
 import numpy as np
