@@ -32,11 +32,12 @@ from split import kind, parent, split
 import kappaforge
 from kappaforge.crystal import Crystal
 from kappaforge.label.base import Label
-from kappaforge.label.dataset import read_labels
+from kappaforge.label.dataset import read_labels, write_labels
 from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel, ModelCard
 from kappaforge.potentials.allegro_settings import AllegroSettings, TrainingSettings
 from kappaforge.potentials.base import Batch
+from kappaforge.potentials.family import labels_file
 from kappaforge.potentials.model_file import model_digest, write_model
 from kappaforge.potentials.training import EpochErrors, train
 
@@ -161,6 +162,8 @@ def main() -> None:
         name = f"carbon-committee-{member}"
         models[name] = tuned(name, repeated(some, MEMBER_REPEATS), MEMBER, member), some
     mean = mean_labels([model for model, _ in models.values()], [label.crystal for label in teacher], shown[0].engine)
+    # beside the models, for campaigns that go on learning; those held out stay unseen
+    write_labels(shown, labels_file(options.output / "carbon.safetensors"))
     models["carbon"] = tuned("carbon", [*repeated(shown, FINAL_REPEATS), *mean], FINAL, 100), shown
     for name, (model, some) in models.items():
         found = errors_by_kind(AllegroPotential(name, model), held_out)
