@@ -13,5 +13,12 @@ def test_energies_are_compared_within_a_composition_whatever_the_cell() -> None:
     np.testing.assert_allclose(above, [0.4, 0.0, 0.5, 0.0], atol=1e-12)
 
 
+def test_lowest_is_sought_among_the_known_of_a_composition() -> None:
+    boron_nitride, carbon = map(Crystal.from_ase, (bulk("BN", "zincblende", 3.6), bulk("C", "diamond", 3.57)))
+    crystals = [carbon, carbon, boron_nitride, boron_nitride]
+    above = energies_above_lowest(crystals, [-7.0, -9.0, -8.0, -8.5], [True, False, False, False])
+    np.testing.assert_allclose(above, [0.0, -2.0, 0.5, 0.0], atol=1e-12)
+
+
 def test_no_crystals_have_no_energies() -> None:
     assert energies_above_lowest([], []).shape == (0,)

@@ -166,12 +166,12 @@ class Campaign:
         self.ledger.discard("novel", ["in the data set"] * (len(unique) - len(novel)))
         self._finish("novel", f"{len(novel)} of {len(unique)} unique generated crystals")
 
-        too_high = self._too_high([*dataset, *generated])
+        outside = self._outside_window(dataset, generated)
         batches = [(batch, settings) for batch in chunks([*old, *novel], 256)]
         records = chain.from_iterable(self.memo.map("symmetry", 1, tasks.find_symmetry, batches))
         candidates = []
         for crystal, record in zip([*old, *novel], records, strict=True):
-            reason = record.reason or too_high.get(crystal.id, "")
+            reason = record.reason or outside.get(crystal.id, "")
             stays = not reason or crystal.id in always
             self.ledger.note(
                 crystal.id,
@@ -184,7 +184,7 @@ class Campaign:
             if stays:
                 candidates.append(crystal)
             else:
-                why = "too large or not symmetric enough" if record.reason else "too high in energy"
+                why = "too large or not symmetric enough" if record.reason else "too high or too low in energy"
                 self.ledger.discard("symmetric", [why])
         self.ledger.passed("symmetric", len(candidates))
         self._finish("symmetry", f"{len(candidates)} candidates")
@@ -203,16 +203,19 @@ class Campaign:
         self._finish(step, f"{len(unique)} of {len(crystals)}")
         return unique
 
-    def _too_high(self, crystals: list[Crystal]) -> dict[str, str]:
-        """Return why, for each crystal above the energy window."""
+    def _outside_window(self, dataset: list[Crystal], generated: list[Crystal]) -> dict[str, str]:
+        """Return why, for each crystal outside the energy window."""
         window = self.settings.screen.energy_window_ev_per_atom
         if window is None:
             return {}
-        above = energies_above_lowest(crystals, [self.ledger.energy_ev_per_atom(crystal.id) for crystal in crystals])
+        crystals = [*dataset, *generated]
+        energies = [self.ledger.energy_ev_per_atom(crystal.id) for crystal in crystals]
+        above = energies_above_lowest(crystals, energies, [True] * len(dataset) + [False] * len(generated))
         return {
-            crystal.id: f"{energy:.2f} eV/atom above the lowest of its composition, up to {window:g} pass"
+            crystal.id: f"{abs(energy):.2f} eV/atom {'above' if energy > 0 else 'below'} the lowest of its "
+            f"composition, up to {window:g} pass"
             for crystal, energy in zip(crystals, above, strict=True)
-            if energy > window
+            if abs(energy) > window
         }
 
     def _describe(self, candidates: list[Crystal]) -> np.ndarray:

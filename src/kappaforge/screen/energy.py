@@ -10,10 +10,13 @@ from ase.formula import Formula
 from kappaforge.crystal import Crystal
 
 
-def energies_above_lowest(crystals: Sequence[Crystal], energies_ev_per_atom: Sequence[float]) -> np.ndarray:
+def energies_above_lowest(
+    crystals: Sequence[Crystal], energies_ev_per_atom: Sequence[float], known: Sequence[bool] | None = None
+) -> np.ndarray:
     """Return each crystal's energy above the lowest among those of the same reduced formula, eV/atom.
 
-    For one element, and with its ground state in the set, this is the energy above the convex hull.
+    For one element, and with its ground state in the set, this is the energy above the convex hull. Potentials have
+    minima that nature has not; where some crystals of a formula are known, the lowest is sought among these.
 
     Parameters
     ----------
@@ -21,16 +24,19 @@ def energies_above_lowest(crystals: Sequence[Crystal], energies_ev_per_atom: Seq
         In any of their cells.
     energies_ev_per_atom
         All by the same potential, shape (n_crystals,).
+    known
+        Which of them are known to exist; none unless given.
 
     Returns
     -------
     np.ndarray
-        Shape (n_crystals,), none negative.
+        Shape (n_crystals,); negative for what lies below all that is known.
     """
     energies = np.asarray(energies_ev_per_atom, dtype=float)
     formulas = np.array([str(Formula(crystal.formula).reduce()[0].convert("hill")) for crystal in crystals])
     above = np.empty(len(crystals))
     for formula in np.unique(formulas):
         alike = formulas == formula
-        above[alike] = energies[alike] - energies[alike].min()
+        sure = alike & np.array(known if known is not None else alike, dtype=bool)
+        above[alike] = energies[alike] - energies[sure if sure.any() else alike].min()
     return above

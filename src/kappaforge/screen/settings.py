@@ -27,8 +27,9 @@ class ScreenSettings:
     angle_tolerance_deg
         How far lattice angles may be off their symmetric values, in degrees.
     energy_window_ev_per_atom
-        Highest energy above the lowest of the same composition at which a crystal passes, eV/atom; None for no limit,
-        as in the paper.
+        How far a crystal that passes may be from the lowest of the same composition, eV/atom: that of the data set, or
+        of all crystals where it has none. What lies as far below is a minimum of the potential, not of nature. None for
+        no limit, as in the paper.
     """
 
     ltol: float = 0.2
