@@ -8,8 +8,7 @@ LABELS are files of DFT labels, of one engine; `teacher.py` wrote the teacher's.
 2. eight members go on from it with the DFT labels, with other seeds, each without an eighth of the parents. Labels of
    the held-out parents (`split.py`) are never shown and choose no epoch;
 3. the final model goes on from it too, with all those DFT labels and, on the teacher's structures, with the mean of the
-   members. What each member makes up between the labels averages out, and with it false anharmonicity: members alone
-   give diamond half of its κ;
+   members;
 4. the errors on the held-out labels are printed and written into the models' cards.
 
 The models go where the package ships them. A killed run goes on after its last epoch; the same files give the same
@@ -68,8 +67,7 @@ FINAL_REPEATS = {"supercell": 6, "large": 12, "strained": 4, "": 2}
 """The same beside the members' mean; the last is that of all others."""
 
 LARGE = 36
-"""Atoms above which a supercell counts as large. In smaller ones an atom moves with its images nearby, and the forces
-cannot tell which of them acts."""
+"""Atoms above which a supercell counts as large: in smaller ones images of an atom are within the network's reach."""
 
 HIGHEST_FORCE_EV_PER_ANG = 60.0
 """Where the members' mean is left out."""

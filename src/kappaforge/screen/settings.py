@@ -28,7 +28,7 @@ class ScreenSettings:
         How far lattice angles may be off their symmetric values, in degrees.
     energy_window_ev_per_atom
         How far a crystal that passes may be from the lowest of the same composition, eV/atom: that of the data set, or
-        of all crystals where it has none. What lies as far below is a minimum of the potential, not of nature. None for
+        of all crystals where it has none. What lies as far below is taken for an error of the potential. None for
         no limit, as in the paper.
     """
 

@@ -3,7 +3,7 @@
 The symmetry-adapted basis is symfc's (Phys. Rev. B 110, 214302; 10.1103/PhysRevB.110.214302): whatever its
 coefficients, force constants obey the space group, the permutations of their indices and the acoustic sum rules. Its
 solver is not used: it holds the normal equations, whose memory grows with the square of the basis and whose time with
-the cube (7 GB for 10 atoms per cell), and returns zeros where they are singular. Random displacements make a
+the cube (7 GB for 10 atoms per cell), and does not ask LAPACK whether they were singular. Random displacements make a
 well-conditioned problem, for which a few dozen products with the design matrix do, and these need no matrix.
 
 Displacements come in opposite pairs. Half the difference of their forces is odd, half their sum even in the

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from phono3py import Phono3py
 from phono3py.phonon3.fc3 import get_fc3, set_permutation_symmetry_compact_fc3
+from phonopy import Phonopy
 from phonopy.harmonic.force_constants import symmetrize_compact_force_constants
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import Primitive
@@ -43,6 +44,34 @@ class ForceConstants(NamedTuple):
 def phonopy_atoms(crystal: Crystal) -> PhonopyAtoms:
     """Return the crystal as phonopy takes it."""
     return PhonopyAtoms(numbers=crystal.numbers, cell=crystal.cell, positions=crystal.positions)
+
+
+def phonopy_with(crystal: Crystal, matrix: np.ndarray) -> Phonopy:
+    """Set up phonopy with the crystal's own cell as the primitive one.
+
+    Parameters
+    ----------
+    crystal
+        In a primitive cell.
+    matrix
+        Integers that make the rows of the supercell's lattice vectors from those of the cell, shape (3, 3).
+    """
+    return Phonopy(
+        phonopy_atoms(crystal),
+        supercell_matrix=matrix.T,
+        primitive_matrix="P",
+        symprec=SYMPREC,
+        is_symmetry=True,
+        hermitianize_dynamical_matrix=True,
+        calculator=None,
+        log_level=0,
+        lang="Rust",
+    )
+
+
+def displace_atoms(phonopy: Phonopy, displacement_ang: float) -> None:
+    """Make the displacements of one atom, with which phono3py starts too."""
+    phonopy.generate_displacements(distance=displacement_ang, is_plusminus="auto", is_diagonal=False, is_trigonal=False)
 
 
 def phono3py_of(crystal: Crystal, settings: KappaSettings) -> Phono3py:

@@ -29,9 +29,9 @@ class ForceConstantSettings:
         pairs.
     fc3_fit_cutoff_ang
         Of fits, in Å: a triplet is kept when *all* of its three pairs are closer, so this has to reach farther. With
-        the carbon model, fits to 5.2 Å gave the κ of finite displacements to 3 Å within 1 % (bct-C4, lonsdaleite),
-        fits to 4.4 Å within 10 % from 3 to 8 times fewer supercells. Both cutoffs are put into a gap between shells of
-        neighbours, the wider one just above if there is one.
+        the carbon model, fits to 5.4 Å, which 5.2 becomes there, gave the κ of finite displacements to 3 Å within 1 %
+        (bct-C4, lonsdaleite), fits to 4.4-4.5 Å within 10 % from 3 to 8 times fewer supercells. Both cutoffs are put
+        into a gap between shells of neighbours, the wider one just above if there is one.
     displacement_ang
         Length of finite displacements, and root mean square length of random ones, in Å.
     way

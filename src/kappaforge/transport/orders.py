@@ -15,14 +15,14 @@ from kappaforge.potentials.base import Potential
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.fit import cutoff_in_gap, fit_force_constants, random_displacements, symmetric_basis
 from kappaforge.transport.force_constants import (
-    SYMPREC,
+    displace_atoms,
     displace_pairs,
     force_constants,
     near_pairs_of_triplets,
     pair_distances,
     pair_supercells,
     phono3py_with,
-    phonopy_atoms,
+    phonopy_with,
     set_forces,
 )
 from kappaforge.transport.forces import supercell_forces
@@ -106,10 +106,8 @@ def order2(primitive: PrimitiveCrystal, potential: Potential, settings: ForceCon
     """
     clock = _Clock()
     choice = smallest_supercell(primitive, settings.fc2_face_distance_ang, settings.distance_between)
-    phonopy = supercell_phonopy(primitive, choice)
-    phonopy.generate_displacements(
-        distance=settings.displacement_ang, is_plusminus="auto", is_diagonal=False, is_trigonal=False
-    )
+    phonopy = phonopy_with(primitive.crystal, choice.matrix)
+    displace_atoms(phonopy, settings.displacement_ang)
     displaced = phonopy.supercells_with_displacements or []
     size = Size.of(primitive, choice)
     costs: dict[Way, Cost] = {
@@ -154,7 +152,7 @@ def order3(primitive: PrimitiveCrystal, potential: Potential, settings: ForceCon
     """
     clock = _Clock()
     choice = smallest_supercell(primitive, settings.fc3_face_distance_ang, settings.distance_between)
-    phonopy = supercell_phonopy(primitive, choice)
+    phonopy = phonopy_with(primitive.crystal, choice.matrix)
     distances_ang = pair_distances(phonopy.primitive)
     fit_cutoff_ang = cutoff_in_gap(distances_ang, settings.fc3_fit_cutoff_ang)
     any_cutoff_ang = None if settings.fc3_cutoff_ang is None else cutoff_in_gap(distances_ang, settings.fc3_cutoff_ang)
@@ -196,21 +194,6 @@ def order3(primitive: PrimitiveCrystal, potential: Potential, settings: ForceCon
         seconds_by_part=clock.seconds,
         fc3=fc3,
         known=known,
-    )
-
-
-def supercell_phonopy(primitive: PrimitiveCrystal, choice: SupercellChoice) -> Phonopy:
-    """Set up phonopy with a chosen supercell and the crystal's own cell as the primitive one."""
-    return Phonopy(
-        phonopy_atoms(primitive.crystal),
-        supercell_matrix=choice.matrix.T,
-        primitive_matrix="P",
-        symprec=SYMPREC,
-        is_symmetry=True,
-        hermitianize_dynamical_matrix=True,
-        calculator=None,
-        log_level=0,
-        lang="Rust",
     )
 
 

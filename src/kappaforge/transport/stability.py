@@ -14,7 +14,7 @@ from phonopy import Phonopy
 from kappaforge.crystal import Crystal
 from kappaforge.potentials.base import Potential, require_elements
 from kappaforge.transport.failure import TransportError
-from kappaforge.transport.force_constants import SYMPREC, phonopy_atoms
+from kappaforge.transport.force_constants import displace_atoms, phonopy_with
 from kappaforge.transport.forces import supercell_forces
 from kappaforge.transport.primitive import PrimitiveCrystal, keeps_symmetry, mesh_numbers, primitive_crystal
 from kappaforge.transport.settings import KappaSettings
@@ -146,20 +146,8 @@ def _mesh(primitive: PrimitiveCrystal, settings: KappaSettings) -> tuple[int, in
 
 def displaced_phonopy(crystal: Crystal, settings: KappaSettings) -> Phonopy:
     """Set up phonopy with the single displacements that phono3py also starts from."""
-    phonopy = Phonopy(
-        phonopy_atoms(crystal),
-        supercell_matrix=np.diag(settings.supercell),
-        primitive_matrix="P",
-        symprec=SYMPREC,
-        is_symmetry=True,
-        hermitianize_dynamical_matrix=True,
-        calculator=None,
-        log_level=0,
-        lang="Rust",
-    )
-    phonopy.generate_displacements(
-        distance=settings.displacement_ang, is_plusminus="auto", is_diagonal=False, is_trigonal=False
-    )
+    phonopy = phonopy_with(crystal, np.diag(settings.supercell))
+    displace_atoms(phonopy, settings.displacement_ang)
     return phonopy
 
 
