@@ -84,9 +84,9 @@ def scaled(crystal: Crystal, name: str, rng: np.random.Generator) -> Crystal:
     return replace(crystal.moved_to(cell, positions), id=name, source=f"scaled {crystal.id}")
 
 
-def random_crystal(name: str, rng: np.random.Generator) -> Crystal:
+def random_crystal(name: str, rng: np.random.Generator, n_atoms_range: tuple[int, int] = (4, 12)) -> Crystal:
     """Put atoms anywhere in a cell that is not too skew."""
-    n_atoms = int(rng.integers(4, 13))
+    n_atoms = int(rng.integers(n_atoms_range[0], n_atoms_range[1] + 1))
     volume = n_atoms * ATOMIC_MASS_G_ANG3_PER_CM3 / rng.uniform(1.5, 4.5)
     cell = np.eye(3) + rng.uniform(-0.4, 0.4, size=(3, 3))
     cell *= (volume / abs(np.linalg.det(cell))) ** (1 / 3)
