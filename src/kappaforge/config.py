@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -80,4 +80,7 @@ def _known_keys(table: list[str]) -> list[str]:
     if not table:
         return list(CampaignSettings.model_fields)
     settings: Any = CampaignSettings.model_fields[table[0]].annotation
+    for name in table[1:]:
+        hints = get_type_hints(settings) if is_dataclass(settings) else {}
+        settings = hints.get(name)
     return [field.name for field in fields(settings)] if is_dataclass(settings) else []

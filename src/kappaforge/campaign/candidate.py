@@ -128,5 +128,10 @@ def candidate_columns(record: CandidateRecord) -> dict[str, Any]:
             "mesh": record.kappa.mesh,
             "kappa_rta_w_per_mk": record.kappa.kappa_rta_w_per_mk,
             "kappa_rta_max_w_per_mk": record.kappa.kappa_rta_max_w_per_mk,
+            "kappa_lbte_w_per_mk": record.kappa.kappa_lbte_w_per_mk,
+            "kappa_lbte_max_w_per_mk": record.kappa.kappa_lbte_max_w_per_mk,
+            "conduction_w_per_mk_per_ps": record.kappa.conduction_w_per_mk_per_ps,
         }
+        if record.kappa.solution is not None:
+            columns["kappa_mesh_error_w_per_mk"] = record.kappa.solution.mesh_error_w_per_mk
     return columns

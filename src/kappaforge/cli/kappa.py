@@ -3,63 +3,148 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kappaforge.cli.files import read_crystals, spread, write_crystals
+from kappaforge.cli.kappa_text import show_candidate
 from kappaforge.cli.options import AsJson, InputPaths, OutputPath, PotentialName, Workers
-from kappaforge.cli.terminal import out, show_json
+from kappaforge.cli.terminal import Bars, show_json
 from kappaforge.errors import InputError
 from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
     from kappaforge.campaign.candidate import CandidateRecord
+    from kappaforge.transport.settings import KappaSettings
+
+Cutoff = Annotated[
+    float | None,
+    typer.Option(help="Displace two atoms together only when closer than this, Å; 0 for all. [default: 3]"),
+]
+MeshLength = Annotated[
+    float | None,
+    typer.Option(
+        help="Mesh numbers are the odd ones next to this times the reciprocal vectors, Å; of the paper's method the "
+        "smallest with m·|a| above it. [default: 16, paper: 25]"
+    ),
+]
 
 
 def kappa(
     paths: InputPaths,
     output: OutputPath = None,
     potential: PotentialName = DEFAULT,
-    supercell: Annotated[str, typer.Option(help="Supercell of the primitive cell: 3, or 3x3x2.")] = "3x3x3",
-    cutoff: Annotated[float, typer.Option(help="Pair cutoff of the third-order displacements, Å; 0 for none.")] = 3.0,
-    mesh: Annotated[str, typer.Option(help="Mesh of q points, such as 11x11x11, in place of --mesh-length.")] = "",
-    mesh_length: Annotated[float, typer.Option(help="Mesh numbers are the smallest with m·|a| above this, Å.")] = 25.0,
-    temperature: Annotated[float, typer.Option("--temperature", "-T", help="Temperature, K.")] = 300.0,
+    method: Annotated[str, typer.Option(help="converged, or paper for exactly the paper's protocol.")] = "converged",
+    level: Annotated[str, typer.Option(help="harmonic, rta, or full for the whole transport equation.")] = "full",
+    temperature: Annotated[
+        list[float] | None, typer.Option("--temperature", "-T", help="Temperature, K; again for more. [default: 300]")
+    ] = None,
+    isotopes: Annotated[bool, typer.Option(help="Scattering at natural isotopes.")] = False,
+    boundary: Annotated[float | None, typer.Option(help="Mean free path that boundaries allow, µm.")] = None,
+    mesh: Annotated[str, typer.Option(help="The one mesh of q points, such as 11x11x11; nothing extrapolated.")] = "",
+    mesh_length: MeshLength = None,
+    extrapolate: Annotated[bool, typer.Option(help="Take a finer mesh too and extrapolate.")] = True,
+    collisions: Annotated[str, typer.Option(help="cells or tetrahedra (our kernel), or phono3py.")] = "cells",
+    way: Annotated[str, typer.Option(help="Force constants by finite displacements, a fit, or auto.")] = "auto",
+    fc2_distance: Annotated[float, typer.Option(help="Faces of the second-order supercell, Å apart.")] = 11.0,
+    fc3_distance: Annotated[float, typer.Option(help="Faces of the third-order supercell, Å apart.")] = 8.7,
+    cutoff: Cutoff = None,
+    supercell: Annotated[str, typer.Option(help="Of the paper's method: 3, or 3x3x2 primitive cells.")] = "",
     relax: Annotated[bool, typer.Option("--relax/--no-relax", help="Relax cell and positions first.")] = True,
+    run: Annotated[Path | None, typer.Option(help="Folder that keeps every finished crystal, to go on from.")] = None,
     workers: Workers = 0,
     as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table of comma-separated values.")] = False,
 ) -> None:
-    """Compute κ of crystals: relax tightly, check stability, third-order force constants, RTA.
+    """Compute κ of crystals: relax tightly, check stability, third-order force constants, transport equation.
 
-    The tensor is in the Cartesian frame of the file, in W/(m·K). A crystal with imaginary modes gets no κ.
+    Tensors are in the Cartesian frame of the file, in W/(m·K). A crystal with imaginary modes gets no κ.
     """
     from kappaforge.campaign import tasks
     from kappaforge.cli.rows import row_of_candidate
     from kappaforge.potentials.base import require_elements
     from kappaforge.potentials.registry import load
     from kappaforge.relax.settings import RelaxSettings
+    from kappaforge.report.tables import to_csv
     from kappaforge.screen.settings import ScreenSettings
+    from kappaforge.transport.order_settings import ForceConstantSettings
     from kappaforge.transport.settings import KappaSettings
 
-    crystals = read_crystals(paths)
-    require_elements(load(potential), frozenset().union(*(crystal.elements for crystal in crystals)))
+    if as_json and as_csv:
+        raise InputError("--json and --csv: give one of them")
+    if supercell and method != "paper":
+        raise InputError("--supercell: only the paper's method has one; give --fc2-distance and --fc3-distance instead")
+    temperatures = temperature or [300.0]
     settings = KappaSettings(
-        supercell=_three(supercell, "--supercell"),
-        fc3_cutoff_ang=cutoff or None,
+        method=method,  # type: ignore[arg-type]  # checked there
+        level=level,  # type: ignore[arg-type]
+        collisions=collisions,  # type: ignore[arg-type]
+        extrapolate=extrapolate,
         mesh=_three(mesh, "--mesh") if mesh else None,
-        mesh_length_ang=mesh_length,
-        temperature_k=temperature,
+        temperature_k=temperatures[0],
+        more_temperatures_k=tuple(temperatures[1:]),
+        isotope_scattering=isotopes,
+        boundary_length_um=boundary,
+        force_constants=ForceConstantSettings(
+            way=way,  # type: ignore[arg-type]
+            fc2_face_distance_ang=fc2_distance,
+            fc3_face_distance_ang=fc3_distance,
+        ),
     )
+    settings = _with_lengths(settings, cutoff, mesh_length, supercell)
+    crystals = read_crystals(paths)
+    loaded = load(potential)
+    require_elements(loaded, frozenset().union(*(crystal.elements for crystal in crystals)))
     arguments = [(crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax) for crystal in crystals]
-    records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=as_json)
+    quiet = as_json or as_csv
+    if run is None:
+        records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=quiet)
+    else:
+        records = _kept(run, arguments, workers, loaded.digest, quiet=quiet)
     if output is not None:
         write_crystals([record.crystal for record in records], output)
     if as_json:
         show_json(row_of_candidate(record) for record in records)
-        return
-    for record in records:
-        _show(record)
+    elif as_csv:
+        print(to_csv([row_of_candidate(record) for record in records]), end="")
+    else:
+        for record in records:
+            show_candidate(record)
+
+
+def _kept(run: Path, arguments: list[Any], workers: int, model_digest: str, *, quiet: bool) -> list[CandidateRecord]:
+    """Compute what the run folder does not hold yet."""
+    from kappaforge.campaign import tasks
+    from kappaforge.campaign.memo import Memo
+    from kappaforge.engine.settings import EngineSettings
+    from kappaforge.store.run_folder import RunFolder
+
+    run.mkdir(parents=True, exist_ok=True)
+    with RunFolder.open(run, write=True) as folder, Bars(quiet=quiet) as bars:
+        memo = Memo(folder, EngineSettings(workers=workers), bars)
+        return memo.map("kappa", 2, tasks.compute_kappa, arguments, model_digest)
+
+
+def _with_lengths(
+    settings: KappaSettings, cutoff: float | None, mesh_length: float | None, supercell: str
+) -> KappaSettings:
+    """Put the lengths into the method's own settings, which have defaults of their own."""
+    paper: dict[str, Any] = {}
+    if settings.method != "paper":
+        if cutoff is not None:
+            constants = replace(settings.force_constants, fc3_cutoff_ang=cutoff or None)
+            settings = replace(settings, force_constants=constants)
+        return settings if mesh_length is None else replace(settings, mesh_length_ang=mesh_length)
+    if cutoff is not None:
+        paper["fc3_cutoff_ang"] = cutoff or None
+    if mesh_length is not None:
+        paper["mesh_length_ang"] = mesh_length
+    if supercell:
+        paper["supercell"] = _three(supercell, "--supercell")
+    return replace(settings, paper=replace(settings.paper, **paper))
 
 
 def _three(text: str, option: str) -> tuple[int, int, int]:
@@ -69,35 +154,3 @@ def _three(text: str, option: str) -> tuple[int, int, int]:
     if len(numbers) != 3 or not re.fullmatch(r"[\dx×, ]+", text) or min(numbers) < 1:
         raise InputError(f"{option}: expected one or three positive numbers such as 3 or 3x3x2, got {text!r}")
     return numbers[0], numbers[1], numbers[2]
-
-
-def _show(record: CandidateRecord) -> None:
-    symmetry = record.symmetry
-    out.print(
-        f"{record.id}  {record.crystal.formula}, space group {symmetry.space_group_symbol} "
-        f"({symmetry.space_group_number}), {symmetry.n_atoms} atoms in the primitive cell",
-        highlight=False,
-    )
-    kappa = record.kappa
-    if kappa is None or kappa.kappa_rta_w_per_mk is None or kappa.mesh is None:
-        out.print(f"  no κ: {record.status}: {record.reason}\n", highlight=False, soft_wrap=True)
-        return
-    rows = ["  ".join(f"{value:10.2f}" for value in row) for row in kappa.kappa_rta_w_per_mk]
-    facts = {
-        f"κ(RTA, {kappa.temperature_k:g} K)": rows[0],
-        "W/(m·K)": rows[1],
-        "": rows[2],
-        "largest eigenvalue": f"{kappa.kappa_rta_max_w_per_mk:.2f} W/(m·K)",
-        "mesh": "×".join(map(str, kappa.mesh)),
-        "supercell": f"{'×'.join(map(str, kappa.supercell))} of the primitive cell, {kappa.n_supercell_atoms} atoms",
-        "displacements": str(kappa.n_displacements),
-        "frequencies": f"{kappa.min_frequency_thz:.3f} to {kappa.max_frequency_thz:.2f} THz",
-        "potential": record.potential,
-    }
-    if record.relaxation is not None:
-        facts["energy"] = f"{record.relaxation.energy_ev_per_atom:.4f} eV/atom after {record.relaxation.steps} steps"
-    parts = {"relax": record.relaxation.seconds if record.relaxation else 0.0, **kappa.seconds_by_part}
-    facts["time"] = f"{record.seconds:.1f} s: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts.items())
-    for name, fact in facts.items():
-        out.print(f"  {name:<20} {fact}", highlight=False, soft_wrap=True)
-    out.print()

@@ -33,6 +33,13 @@ class Row:
     mesh: tuple[int, ...] | None = None
     kappa_rta_w_per_mk: np.ndarray | None = None
     kappa_rta_max_w_per_mk: float | None = None
+    kappa_lbte_w_per_mk: np.ndarray | None = None
+    """Tensor of the whole transport equation."""
+    kappa_lbte_max_w_per_mk: float | None = None
+    kappa_mesh_error_w_per_mk: float | None = None
+    """What the mesh may leave in the largest eigenvalue of the better solution."""
+    conduction_w_per_mk_per_ps: float | None = None
+    """Harmonic: κ for each ps of lifetime."""
     seconds: float | None = None
     # of a campaign:
     stage: str = ""
@@ -54,8 +61,9 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
         plain = asdict(self)
-        if self.kappa_rta_w_per_mk is not None:
-            plain["kappa_rta_w_per_mk"] = np.asarray(self.kappa_rta_w_per_mk).tolist()
+        for name in ("kappa_rta_w_per_mk", "kappa_lbte_w_per_mk"):
+            if plain[name] is not None:
+                plain[name] = np.asarray(plain[name]).tolist()
         if self.mesh is not None:
             plain["mesh"] = list(self.mesh)
         return plain

@@ -1,6 +1,8 @@
-"""Thermal conductivity from force constants: the Boltzmann transport equation in the relaxation-time approximation."""
+"""Thermal conductivity from force constants by phono3py."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from phono3py import Phono3py
@@ -8,15 +10,17 @@ from phono3py import Phono3py
 from kappaforge.transport.force_constants import ForceConstants
 
 
-def rta_conductivity(
+def phono3py_conductivity(
     phono3py: Phono3py,
     constants: ForceConstants,
     *,
     mesh: tuple[int, int, int],
-    temperature_k: float,
+    temperatures_k: Sequence[float],
+    whole: bool = False,
     isotope_scattering: bool = False,
+    boundary_length_um: float | None = None,
     negligible: float = 0.0,
-) -> np.ndarray:
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Return κ by phono3py's linear tetrahedron method (Phys. Rev. B 91, 094306; 10.1103/PhysRevB.91.094306).
 
     Integration weights are averaged over degenerate bands and equivalent tetrahedra, which phono3py does not do unless
@@ -30,17 +34,22 @@ def rta_conductivity(
         From `kappaforge.transport.force_constants.force_constants`.
     mesh
         Numbers of the Γ-centred q mesh of the primitive cell.
-    temperature_k
-        Temperature in K.
+    temperatures_k
+        Temperatures in K.
+    whole
+        Whether to solve the whole transport equation too, by phono3py's direct solver.
     isotope_scattering
         Whether phonons also scatter at natural isotopes.
+    boundary_length_um
+        Mean free path that boundaries allow, µm.
     negligible
         Triplets below this fraction of the largest third-order force constant are skipped.
 
     Returns
     -------
-    ndarray
-        Shape (3, 3), W/(m·K), in the Cartesian frame of phono3py's cell.
+    list
+        For each temperature the tensors of the relaxation-time approximation and of the whole equation (None where it
+        was not asked for): shape (3, 3), W/(m·K), in the Cartesian frame of phono3py's cell.
     """
     size = np.abs(constants.fc3).max(axis=(3, 4, 5))
     used = constants.known & (size > negligible * size.max())
@@ -57,14 +66,21 @@ def rta_conductivity(
     )
     with np.errstate(over="ignore"):  # infinite lifetimes are for the caller to judge
         phono3py.run_thermal_conductivity(
-            is_LBTE=False,
-            temperatures=[temperature_k],
+            is_LBTE=whole,
+            temperatures=list(temperatures_k),
             is_isotope=isotope_scattering,
-            boundary_mfp=None,
+            boundary_mfp=boundary_length_um,
             is_kappa_star=True,
             gv_delta_q=None,
             is_full_pp=False,
             transport_type=None,
         )
-    xx, yy, zz, yz, xz, xy = phono3py.thermal_conductivity.kappa[0, 0]
+    found = phono3py.thermal_conductivity
+    if not whole:
+        return [(_tensor(row), None) for row in found.kappa[0]]
+    return [(_tensor(rta), _tensor(row)) for rta, row in zip(found.kappa_RTA[0], found.kappa[0], strict=True)]
+
+
+def _tensor(row: np.ndarray) -> np.ndarray:
+    xx, yy, zz, yz, xz, xy = row
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])

@@ -13,7 +13,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import Primitive
 
 from kappaforge.crystal import Crystal
-from kappaforge.transport.settings import KappaSettings
+from kappaforge.transport.settings import PaperProtocol
 
 SYMPREC = 1e-5
 """What phonopy and phono3py find symmetry with, for cells that obey theirs exactly. phono3py also tells displacements
@@ -74,10 +74,10 @@ def displace_atoms(phonopy: Phonopy, displacement_ang: float) -> None:
     phonopy.generate_displacements(distance=displacement_ang, is_plusminus="auto", is_diagonal=False, is_trigonal=False)
 
 
-def phono3py_of(crystal: Crystal, settings: KappaSettings) -> Phono3py:
+def phono3py_of(crystal: Crystal, protocol: PaperProtocol) -> Phono3py:
     """Set up phono3py with the crystal's own cell as the primitive one, and its pairs of displacements."""
-    phono3py = phono3py_with(crystal, np.diag(settings.supercell))
-    displace_pairs(phono3py, settings.displacement_ang, settings.fc3_cutoff_ang)
+    phono3py = phono3py_with(crystal, np.diag(protocol.supercell))
+    displace_pairs(phono3py, protocol.displacement_ang, protocol.fc3_cutoff_ang)
     return phono3py
 
 

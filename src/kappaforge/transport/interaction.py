@@ -134,7 +134,8 @@ class ThreePhonon:
     grid
         The phonons.
     primitive
-        The cell they belong to, with its atoms' positions and masses.
+        The cell of the force constants, with its atoms' positions and masses; phonopy may have put an atom into another
+        cell for the second order, which does not matter to the phonons.
     device
         Where torch computes.
     """

@@ -7,7 +7,10 @@ from math import isfinite
 from typing import Literal, get_args
 
 from kappaforge.errors import InputError
-from kappaforge.transport.supercells import Distance
+
+Distance = Literal["faces", "images"]
+"""What is to be far enough: the opposite faces of the reduced supercell, or its nearest periodic images. Images are
+never nearer than faces, and up to 1.22 times farther in face- or body-centred supercells."""
 
 Way = Literal["finite", "fit"]
 """How force constants are found: "finite" displacements of one and two atoms, or a symmetry-adapted "fit" to random
@@ -70,17 +73,19 @@ class ForceConstantSettings:
         ):
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
-                raise InputError(f"force constants, {name}: expected a positive, finite number, got {value!r}")
+                raise InputError(f"[kappa.force_constants] {name}: expected a positive, finite number, got {value!r}")
         if self.fc3_cutoff_ang is not None and not (isfinite(self.fc3_cutoff_ang) and self.fc3_cutoff_ang > 0):
             raise InputError(
-                "force constants, fc3_cutoff_ang: expected a positive, finite number, or None for all pairs, "
+                "[kappa.force_constants] fc3_cutoff_ang: expected a positive, finite number, or None for all pairs, "
                 f"got {self.fc3_cutoff_ang!r}"
             )
         if not (isfinite(self.oversampling) and self.oversampling >= 1):
             raise InputError(
-                f"force constants, oversampling: expected a finite number from 1 up, got {self.oversampling!r}"
+                f"[kappa.force_constants] oversampling: expected a finite number from 1 up, got {self.oversampling!r}"
             )
         for name, known in (("way", (*get_args(Way), "auto")), ("distance_between", get_args(Distance))):
             if getattr(self, name) not in known:
                 expected = ", ".join(map(repr, known))
-                raise InputError(f"force constants, {name}: expected one of {expected}, got {getattr(self, name)!r}")
+                raise InputError(
+                    f"[kappa.force_constants] {name}: expected one of {expected}, got {getattr(self, name)!r}"
+                )

@@ -8,10 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from phono3py.phonon3.triplets import get_triplets_at_q
 from phonopy import Phonopy
+from phonopy.phonon.degeneracy import degenerate_sets
 from phonopy.phonon.grid import BZGrid, get_grid_points_by_rotations, get_ir_grid_points
 
 LOWEST_THZ = 1e-4
 """Modes below it, the acoustic ones at Γ, neither scatter nor conduct."""
+
+DEGENERATE_THZ = 1e-4
+"""Modes of a point that are no farther apart are degenerate: which of their combinations are solved is chance."""
 
 
 class Triplets(NamedTuple):
@@ -58,6 +62,8 @@ class PhononGrid:
         Cartesian, shape (n_operations, 3, 3); with time reversal.
     averages
         For each irreducible point the average over the rotations that keep it, shape (n_irreducible, 3, 3).
+    means
+        For each irreducible point the mean over degenerate bands, shape (n_irreducible, n_bands, n_bands).
     steps_per_ang
         Rows: the vectors between neighbouring points, shape (3, 3), Å⁻¹ without 2π.
     volume_ang3
@@ -80,6 +86,7 @@ class PhononGrid:
     operation: np.ndarray
     rotations: np.ndarray
     averages: np.ndarray
+    means: np.ndarray
     steps_per_ang: np.ndarray
     volume_ang3: float
     mesh: tuple[int, int, int]
@@ -111,8 +118,12 @@ class PhononGrid:
         return sums
 
     def averaged(self, vectors: np.ndarray) -> np.ndarray:
-        """Return vectors of the irreducible points averaged over the rotations that keep these."""
-        return np.einsum("qab,qlb->qla", self.averages, vectors)
+        """Return vectors of the irreducible points averaged over degenerate bands and the rotations that keep each.
+
+        These rotations turn degenerate modes into each other: on a boundary of the zone where bands cross, the vectors
+        of both are opposite, and neither is kept alone.
+        """
+        return np.einsum("qab,qml,qlb->qma", self.averages, self.means, vectors, optimize=True)
 
 
 def phonon_grid(phonopy: Phonopy, mesh: tuple[int, int, int]) -> PhononGrid:
@@ -166,9 +177,18 @@ def phonon_grid(phonopy: Phonopy, mesh: tuple[int, int, int]) -> PhononGrid:
         operation=operation,
         rotations=grid.rotations_cartesian,
         averages=np.array(averages),
+        means=np.array([_means(row) for row in frequencies[irreducible]]),
         steps_per_ang=grid.microzone_lattice.T,
         volume_ang3=float(phonopy.primitive.volume),
         mesh=numbers,
         place_of_point=np.ravel_multi_index(tuple((addresses % numbers).T), numbers),
         bz_grid=grid,
     )
+
+
+def _means(frequencies_thz: np.ndarray) -> np.ndarray:
+    """Return the matrix that takes the mean over degenerate bands."""
+    mean = np.zeros((len(frequencies_thz),) * 2)
+    for bands in degenerate_sets(frequencies_thz, cutoff=DEGENERATE_THZ):
+        mean[np.ix_(bands, bands)] = 1 / len(bands)
+    return mean

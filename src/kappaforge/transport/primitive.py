@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import spglib
-from numpy.typing import ArrayLike
 from scipy.linalg import polar
 from spglib.error import SpglibError
 
@@ -63,29 +62,6 @@ def primitive_crystal(crystal: Crystal, symprec_ang: float) -> PrimitiveCrystal:
         int(symmetry.number),
         np.asarray(symmetry.rotations, dtype=np.int64),
     )
-
-
-def mesh_numbers(primitive: PrimitiveCrystal, length_ang: float) -> tuple[int, int, int]:
-    """Return the smallest mesh numbers mᵢ with mᵢ |aᵢ| > length (paper, "ETC protocol") that the symmetry allows.
-
-    Where lattice vectors of different lengths are mixed by the symmetry, as in face-centred orthorhombic crystals, the
-    three numbers are all the largest.
-    """
-    lengths = np.linalg.norm(primitive.crystal.cell, axis=1)
-    # a length that misses the next whole number by round-off only would split equal vectors
-    numbers = np.floor(length_ang / lengths + 1e-9).astype(int) + 1
-    if not keeps_symmetry(primitive, numbers):
-        numbers[:] = numbers.max()
-    first, second, third = (int(number) for number in numbers)
-    return first, second, third
-
-
-def keeps_symmetry(primitive: PrimitiveCrystal, mesh: ArrayLike) -> bool:
-    """Return whether every operation turns every q point of the mesh into another one."""
-    numbers = np.asarray(mesh, dtype=float)
-    # operation R takes q = (n₁/m₁, …) to Rᵀq, so mᵢ Rⱼᵢ / mⱼ must be whole
-    turned = primitive.rotations.transpose(0, 2, 1) * numbers[:, None] / numbers
-    return bool(np.abs(turned - np.rint(turned)).max() < 1e-9)
 
 
 def symmetrised_tensor(primitive: PrimitiveCrystal, tensor: np.ndarray) -> np.ndarray:

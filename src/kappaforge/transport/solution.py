@@ -55,9 +55,9 @@ def solve(
     """Solve the transport equation at one temperature.
 
     In the form of Phys. Rev. Lett. 110, 265506 (10.1103/PhysRevLett.110.265506) the collision operator is symmetric. On
-    a grid it is so only nearly, and its symmetric part is taken. It is positive definite, which conjugate gradients
-    need, and never written down: the modes of the irreducible points are turned to all others, and the scattering
-    brings them back.
+    a grid it is so only nearly, and its symmetric part is taken. Conjugate gradients never need it written down: the
+    modes of the irreducible points are turned to all others, and the scattering brings them back. Degenerate modes give
+    and take their mean.
 
     Parameters
     ----------
@@ -91,24 +91,25 @@ def solve(
     linewidths = linewidths.reshape(n_irreducible, n_bands)
     if isotope_rates_thz is not None:
         linewidths = linewidths + isotope_rates_thz
+    linewidths = np.einsum("qml,ql->qm", grid.means, linewidths)
     velocities = grid.velocities_thz_ang[grid.irreducible]
     if boundary_length_um is not None:
         # Å THz over µm
         linewidths = linewidths + np.linalg.norm(velocities, axis=2) * 1e-4 / (4 * np.pi * boundary_length_um)
 
     weights = (x / sinh)[grid.irreducible]
-    driving = grid.averaged(velocities * weights[:, :, None])
+    driving = velocities * weights[:, :, None]
     scattered = linewidths > 0
     rates = np.where(scattered, linewidths, np.inf)[:, :, None]
     # κ = k_B / V of Σ (x / sinh x)² v v / (4π linewidth), from THz² Å² / THz and eV / K
     factor = units.KB * units.EV * 1e12 * 1e-20 / (grid.volume_ang3 * 1e-30) / (4 * np.pi) / len(grid.points)
 
     def tensor(response: np.ndarray) -> np.ndarray:
-        summed = np.einsum("q,qla,qlb->ab", grid.multiplicity, velocities * weights[:, :, None], response)
+        summed = np.einsum("q,qla,qlb->ab", grid.multiplicity, driving, response)
         turned = (grid.rotations @ summed @ grid.rotations.transpose(0, 2, 1)).mean(axis=0)
         return factor * (turned + turned.T) / 2
 
-    rta = tensor(velocities * weights[:, :, None] / rates)
+    rta = tensor(driving / rates)
     if not whole:
         return Solution(temperature_k, rta, None, linewidths, 0)
     matrix = _other_modes(grid, scattering, sinh.ravel())
@@ -142,12 +143,13 @@ def _conjugate_gradients(
     diagonal = np.where(alive, rates, 1.0)
 
     def collisions(vector: np.ndarray) -> np.ndarray:
-        response = grid.averaged(vector.reshape(shape) * alive / roots)
+        each = vector.reshape(shape) / roots
+        response = grid.averaged(each * alive)
         every = grid.expanded(response).reshape(-1, 3)
         back = (matrix @ every).reshape(shape)
         transposed = matrix.T @ (response * many).reshape(-1, 3)
         back = back + grid.folded(transposed.reshape(len(grid.points), -1, 3)) / many
-        return (roots * (diagonal * response + alive * grid.averaged(back) / 2)).ravel()
+        return (roots * (diagonal * each + alive * grid.averaged(back) / 2)).ravel()
 
     size = driving.size
     iterations = 0
@@ -157,6 +159,8 @@ def _conjugate_gradients(
         iterations += 1
 
     known = (roots * driving * alive).ravel()
+    if not known.any():  # points of the zone's boundary alone, where nothing moves
+        return np.zeros(shape), 0
     spread = np.broadcast_to(diagonal, shape).ravel()
     found, unfinished = cg(
         LinearOperator((size, size), matvec=collisions, dtype=float),
@@ -172,3 +176,15 @@ def _conjugate_gradients(
             "failed", f"the transport equation is not solved after {MOST_ITERATIONS} iterations: take a finer mesh"
         )
     return found.reshape(shape) / roots, iterations
+
+
+def conduction_w_per_mk_per_ps(grid: PhononGrid, temperature_k: float) -> float:
+    """Return a third of the trace of Σ C v v / V: what κ would be for each ps of lifetime."""
+    units = get_physical_units()
+    x = grid.frequencies_thz[grid.irreducible] * units.THzToEv / (2 * units.KB * temperature_k)
+    alive = x > 0
+    capacities = np.where(alive, (x / np.sinh(np.where(alive, x, 1.0))) ** 2, 0.0)
+    squares = (grid.velocities_thz_ang[grid.irreducible] ** 2).sum(axis=2) / 3
+    total = np.einsum("q,ql,ql->", grid.multiplicity, capacities, squares) / len(grid.points)
+    # k_B in J/K, (Å THz)² in m²/s², Å³ in m³, ps
+    return float(units.KB * units.EV * total * 1e4 / (grid.volume_ang3 * 1e-30) * 1e-12)

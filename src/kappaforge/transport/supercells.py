@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil, isfinite, sqrt
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import spglib
@@ -12,11 +12,8 @@ import spglib
 from kappaforge.errors import InputError
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.force_constants import SYMPREC
+from kappaforge.transport.order_settings import Distance
 from kappaforge.transport.primitive import PrimitiveCrystal
-
-Distance = Literal["faces", "images"]
-"""What is to be far enough: the opposite faces of the reduced supercell, or its nearest periodic images. Images are
-never nearer than faces, and up to 1.22 times farther in face- or body-centred supercells."""
 
 MOST_MATRICES = 20_000_000
 """Superlattices searched, which takes seconds. Beyond, the best multiple of the usual cells is taken."""

@@ -1,0 +1,76 @@
+"""κ of a crystal in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kappaforge.cli.terminal import out
+
+if TYPE_CHECKING:
+    from kappaforge.campaign.candidate import CandidateRecord
+    from kappaforge.transport.record import KappaAt, KappaRecord
+
+
+def show_candidate(record: CandidateRecord) -> None:
+    """Print what is known of one crystal."""
+    symmetry = record.symmetry
+    out.print(
+        f"{record.id}  {record.crystal.formula}, space group {symmetry.space_group_symbol} "
+        f"({symmetry.space_group_number}), {symmetry.n_atoms} atoms in the primitive cell",
+        highlight=False,
+    )
+    if record.status != "ok":
+        out.print(f"  no κ: {record.status}: {record.reason}", highlight=False, soft_wrap=True)
+    for name, fact in _facts(record):
+        out.print(f"  {name:<20} {fact}", highlight=False, soft_wrap=True)
+    out.print()
+
+
+def _facts(record: CandidateRecord) -> Iterator[tuple[str, str]]:
+    kappa = record.kappa
+    if kappa is not None:
+        for solution in kappa.solutions:
+            yield from _solution(solution)
+        yield from _phonons(kappa)
+    if record.relaxation is not None and record.relaxation.energy_ev_per_atom is not None:
+        yield "energy", f"{record.relaxation.energy_ev_per_atom:.4f} eV/atom after {record.relaxation.steps} steps"
+    yield "potential", record.potential
+    parts = {"relax": record.relaxation.seconds if record.relaxation else 0.0}
+    parts |= kappa.seconds_by_part if kappa else {}
+    spent = ", ".join(f"{part.replace('_', ' ')} {seconds:.1f}" for part, seconds in parts.items())
+    memory = f"; up to {max(kappa.peak_gib_by_part.values()):.1f} GiB" if kappa and kappa.peak_gib_by_part else ""
+    yield "time", f"{record.seconds:.1f} s: {spent}{memory}"
+
+
+def _solution(solution: KappaAt) -> Iterator[tuple[str, str]]:
+    temperature = f"{solution.temperature_k:g} K"
+    yield from _tensor(f"κ(LBTE, {temperature})", solution.kappa_lbte_w_per_mk)
+    yield from _tensor(f"κ(RTA, {temperature})", solution.kappa_rta_w_per_mk)
+    yield from _tensor(f"coherence, {temperature}", solution.kappa_coherence_w_per_mk)
+    largest = np.linalg.eigvalsh(solution.kappa_w_per_mk)[-1]
+    error = f" ± {solution.mesh_error_w_per_mk:.0f} (mesh)" if solution.mesh_error_w_per_mk is not None else ""
+    yield "largest eigenvalue", f"{largest:.2f}{error} W/(m·K)"
+
+
+def _tensor(name: str, tensor: np.ndarray | None) -> Iterator[tuple[str, str]]:
+    if tensor is not None:
+        for title, row in zip((name, "  W/(m·K)", ""), tensor, strict=True):
+            yield title, "  ".join(f"{value:10.2f}" for value in row)
+
+
+def _phonons(kappa: KappaRecord) -> Iterator[tuple[str, str]]:
+    if kappa.meshes:
+        meshes = ["×".join(map(str, mesh)) for mesh in kappa.meshes]
+        beyond = ", extrapolated" if len(meshes) > 1 and kappa.solutions else ""
+        yield "mesh", " and ".join(meshes) + beyond
+    if kappa.n_displacements:
+        ways = f", {' and '.join(dict.fromkeys(kappa.ways))}" if kappa.ways else ""
+        atoms = " and ".join(map(str, dict.fromkeys(kappa.n_supercell_atoms)))
+        yield "supercells", f"{kappa.n_displacements} of {atoms} atoms{ways}"
+    if kappa.min_frequency_thz is not None:
+        yield "frequencies", f"{kappa.min_frequency_thz:.3f} to {kappa.max_frequency_thz:.2f} THz"
+    if kappa.conduction_w_per_mk_per_ps is not None:
+        yield "κ per lifetime", f"{kappa.conduction_w_per_mk_per_ps:.2f} W/(m·K) each ps"
