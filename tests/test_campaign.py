@@ -36,8 +36,9 @@ benchmarks = 1
 neighbours = 1
 ultrahigh_kappa_w_per_mk = 100.0
 [kappa]
-supercell = [2, 2, 2]
+method = "paper"
 mesh = [4, 4, 4]
+paper.supercell = [2, 2, 2]
 [engine]
 workers = 2
 batch_size = 4

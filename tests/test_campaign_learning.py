@@ -46,8 +46,9 @@ max_labels = 8
 [training]
 epochs = 2
 [kappa]
-supercell = [2, 2, 2]
+method = "paper"
 mesh = [4, 4, 4]
+paper.supercell = [2, 2, 2]
 [engine]
 executor = "in-process"
 """

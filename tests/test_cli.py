@@ -57,8 +57,8 @@ def test_help_lists_every_command() -> None:
 
 
 def test_kappa_of_a_poscar_tells_tensor_mesh_supercell_potential_and_time_per_part(poscar: Path) -> None:
-    text = succeed("kappa", poscar, "--mesh", "5", "--supercell", "2")
-    for fact in ("largest eigenvalue", "5×5×5", "2×2×2 of the primitive cell", "carbon", "relax", "forces", "Fd-3m"):
+    text = succeed("kappa", poscar, "--mesh", "5", "--method", "paper", "--supercell", "2")
+    for fact in ("largest eigenvalue", "5×5×5", "of 16 atoms", "carbon", "relax", "forces", "Fd-3m"):
         assert fact in text
 
 
@@ -71,7 +71,7 @@ def test_ids_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
 
 
 def test_kappa_json_has_the_columns_and_an_isotropic_tensor_for_a_cubic_crystal(poscar: Path) -> None:
-    (row,) = rows(succeed("kappa", poscar, "--mesh", "5", "--supercell", "2", "--json"))
+    (row,) = rows(succeed("kappa", poscar, "--mesh", "5", "--method", "paper", "--supercell", "2", "--json"))
     tensor = np.array(row["kappa_rta_w_per_mk"])
     assert (row["status"], row["mesh"], row["space_group_number"], row["n_atoms"]) == ("ok", [5, 5, 5], 227, 2)
     np.testing.assert_allclose(tensor, row["kappa_rta_max_w_per_mk"] * np.eye(3), atol=1e-6 * tensor.max())

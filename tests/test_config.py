@@ -39,8 +39,8 @@ def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:
 
 
 def test_unknown_key_is_refused_with_a_suggestion(tmp_path: Path) -> None:
-    message = refusal(tmp_path, "[kappa]\nsupercel = [3,3,3]")
-    assert "[kappa] unknown key 'supercel' (did you mean 'supercell'?)" in message
+    message = refusal(tmp_path, "[kappa.paper]\nsupercel = [3,3,3]")
+    assert "[kappa.paper] unknown key 'supercel' (did you mean 'supercell'?)" in message
     message = refusal(tmp_path, "[kapa]\nsupercell = [3,3,3]")
     assert "unknown key 'kapa' (did you mean 'kappa'?)" in message
 

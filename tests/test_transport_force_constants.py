@@ -15,11 +15,11 @@ from kappaforge.crystal import Crystal
 from kappaforge.potentials.base import Batch
 from kappaforge.potentials.registry import load
 from kappaforge.transport import force_constants as module
-from kappaforge.transport.boltzmann import rta_conductivity
+from kappaforge.transport.boltzmann import phono3py_conductivity
 from kappaforge.transport.force_constants import force_constants, pair_supercells, phono3py_of, set_forces
 from kappaforge.transport.forces import supercell_forces
-from kappaforge.transport.settings import KappaSettings
-from kappaforge.transport.stability import displaced_phonopy
+from kappaforge.transport.paper import displaced_phonopy
+from kappaforge.transport.settings import PaperProtocol
 
 SILICON_SITES = (
     (0.875, 0.875, 0.875), (0.875, 0.375, 0.375), (0.375, 0.875, 0.375), (0.375, 0.375, 0.875),
@@ -27,7 +27,7 @@ SILICON_SITES = (
 )  # fmt: skip
 
 
-def with_forces(crystal: Crystal, settings: KappaSettings) -> Phono3py:
+def with_forces(crystal: Crystal, settings: PaperProtocol) -> Phono3py:
     potential = load("tersoff")
     phonopy = displaced_phonopy(crystal, settings)
     phono3py = phono3py_of(crystal, settings)
@@ -45,7 +45,7 @@ def distorted() -> Crystal:
 
 
 def test_harmonic_displacements_are_the_first_of_the_third_order():
-    settings = KappaSettings(supercell=(2, 2, 2))
+    settings = PaperProtocol(supercell=(2, 2, 2))
     harmonic = displaced_phonopy(distorted(), settings)
     third_order = phono3py_of(distorted(), settings)
     np.testing.assert_array_equal(harmonic.supercell.positions, third_order.supercell.positions)
@@ -58,7 +58,7 @@ def test_harmonic_displacements_are_the_first_of_the_third_order():
 @pytest.mark.parametrize("cutoff", [2.0, 3.0, None])
 def test_fc3_before_sum_rules_is_that_of_phono3py(monkeypatch, cutoff):
     monkeypatch.setattr(module, "SUM_RULE_ROUNDS", 0)
-    settings = KappaSettings(supercell=(2, 2, 2), fc3_cutoff_ang=cutoff)
+    settings = PaperProtocol(supercell=(2, 2, 2), fc3_cutoff_ang=cutoff)
     phono3py = with_forces(distorted(), settings)
     ours = force_constants(phono3py)
     for single in phono3py.dataset["first_atoms"]:  # phono3py's solver takes forces of zero where there are none
@@ -72,7 +72,7 @@ def test_fc3_before_sum_rules_is_that_of_phono3py(monkeypatch, cutoff):
 
 @pytest.mark.parametrize("cutoff", [2.0, None])
 def test_fc3_obeys_sum_rules_and_stays_within_the_cutoff(cutoff):
-    constants = force_constants(with_forces(distorted(), KappaSettings(supercell=(2, 2, 2), fc3_cutoff_ang=cutoff)))
+    constants = force_constants(with_forces(distorted(), PaperProtocol(supercell=(2, 2, 2), fc3_cutoff_ang=cutoff)))
     largest = np.abs(constants.fc3).max()
     for axis in (1, 2):
         assert np.abs(constants.fc3.sum(axis=axis)).max() < 1e-4 * largest
@@ -84,7 +84,7 @@ def test_fc3_obeys_sum_rules_and_stays_within_the_cutoff(cutoff):
 
 
 def test_force_constants_predict_forces_of_random_displacements(rng):
-    settings = KappaSettings(supercell=(2, 2, 2), fc3_cutoff_ang=None, displacement_ang=0.01)
+    settings = PaperProtocol(supercell=(2, 2, 2), fc3_cutoff_ang=None, displacement_ang=0.01)
     phono3py = with_forces(distorted(), settings)
     constants = force_constants(phono3py)
     supercell, primitive = phono3py.supercell, phono3py.primitive
@@ -127,7 +127,9 @@ def silicon(tmp_path: Path) -> Phono3py:
     ids=["11x11x11", "19x19x19"],
 )
 def test_silicon_gives_the_documented_kappa(silicon: Phono3py, mesh: int, expected: float):
-    kappa = rta_conductivity(silicon, force_constants(silicon), mesh=(mesh, mesh, mesh), temperature_k=300.0)
+    ((kappa, _),) = phono3py_conductivity(
+        silicon, force_constants(silicon), mesh=(mesh, mesh, mesh), temperatures_k=[300.0]
+    )
     np.testing.assert_allclose(kappa, expected * np.eye(3), atol=0.005 * expected)
 
 
@@ -137,7 +139,7 @@ def test_silicon_gives_the_kappa_of_phono3pys_own_tests(shared_data: Path, tmp_p
     silicon = silicon_example(forces.read_bytes(), tmp_path)
     constants = force_constants(silicon)
     for isotope_scattering, expected in ((False, 107.694), (True, 97.296)):
-        kappa = rta_conductivity(
-            silicon, constants, mesh=(9, 9, 9), temperature_k=300.0, isotope_scattering=isotope_scattering
+        ((kappa, _),) = phono3py_conductivity(
+            silicon, constants, mesh=(9, 9, 9), temperatures_k=[300.0], isotope_scattering=isotope_scattering
         )
         np.testing.assert_allclose(kappa, expected * np.eye(3), atol=0.5)

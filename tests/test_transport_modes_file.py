@@ -25,7 +25,7 @@ from kappaforge.transport.modes import (
 from kappaforge.transport.phono3py_file import voigt, write_phono3py_file
 from kappaforge.transport.phonon_grid import PhononGrid, phonon_grid
 from kappaforge.transport.scattering import three_phonon_scattering
-from kappaforge.transport.settings import KappaSettings
+from kappaforge.transport.settings import PaperProtocol
 from kappaforge.transport.solution import Solution, solve
 from test_transport_force_constants import distorted, silicon_example, with_forces
 from test_transport_kernel import harmonic
@@ -46,7 +46,7 @@ def solved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         forces = Path(__file__).parent / "data" / "silicon" / "FORCES_FC3.xz"
         phono3py = silicon_example(forces.read_bytes(), tmp_path_factory.mktemp("silicon"))
     else:
-        phono3py = with_forces(distorted(), KappaSettings(supercell=(2, 2, 2)))
+        phono3py = with_forces(distorted(), PaperProtocol(supercell=(2, 2, 2)))
     constants = force_constants(phono3py)
     phono3py.fc2, phono3py.fc3 = constants.fc2, constants.fc3
     phonopy = harmonic(phono3py, constants)

@@ -15,7 +15,7 @@ from kappaforge.errors import InputError
 from kappaforge.potentials.base import Batch, Potential, Prediction
 from kappaforge.potentials.registry import load
 from kappaforge.transport import force_constants as solver
-from kappaforge.transport.boltzmann import rta_conductivity
+from kappaforge.transport.boltzmann import phono3py_conductivity
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.fit import (
     cutoff_in_gap,
@@ -223,7 +223,7 @@ def test_orders_make_a_phono3py_that_gives_kappa(brenner, diamond):
         assert second.choice.n_atoms > third.choice.n_atoms
         phono3py = phono3py_of_orders(diamond, second, third)
         constants = solver.ForceConstants(second.fc2, third.fc3, third.known)
-        kappas.append(rta_conductivity(phono3py, constants, mesh=(5, 5, 5), temperature_k=300.0))
+        kappas.append(phono3py_conductivity(phono3py, constants, mesh=(5, 5, 5), temperatures_k=[300.0])[0][0])
     np.testing.assert_allclose(kappas[1], kappas[0], atol=0.02 * kappas[0].max())
 
 
@@ -287,5 +287,5 @@ def test_cutoff_goes_into_a_gap_between_shells(diamond):
     ],
 )
 def test_settings_name_the_bad_field(name, value):
-    with pytest.raises(InputError, match=rf"force constants, {name}: expected .* got"):
+    with pytest.raises(InputError, match=rf"\[kappa.force_constants\] {name}: expected .* got"):
         ForceConstantSettings(**{name: value})

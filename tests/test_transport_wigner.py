@@ -13,7 +13,7 @@ from kappaforge.potentials.registry import load
 from kappaforge.transport.force_constants import displace_atoms, force_constants, phonopy_with
 from kappaforge.transport.forces import supercell_forces
 from kappaforge.transport.phonon_grid import PhononGrid, phonon_grid
-from kappaforge.transport.settings import KappaSettings
+from kappaforge.transport.settings import PaperProtocol
 from kappaforge.transport.wigner import DEGENERATE_THZ, coherence_kappa_w_per_mk, velocity_operators_thz_ang
 from test_transport_force_constants import distorted, silicon_example, with_forces
 from test_transport_kernel import harmonic
@@ -27,7 +27,7 @@ def crystal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         forces = Path(__file__).parent / "data" / "silicon" / "FORCES_FC3.xz"
         phono3py = silicon_example(forces.read_bytes(), tmp_path_factory.mktemp("silicon"))
     else:
-        phono3py = with_forces(distorted(), KappaSettings(supercell=(2, 2, 2)))
+        phono3py = with_forces(distorted(), PaperProtocol(supercell=(2, 2, 2)))
     constants = force_constants(phono3py)
     phono3py.fc2, phono3py.fc3 = constants.fc2, constants.fc3
     return phono3py, harmonic(phono3py, constants)
