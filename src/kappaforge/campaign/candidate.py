@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kappaforge.crystal import Crystal
@@ -46,6 +47,7 @@ def kappa_of(
     symmetry_settings: ScreenSettings,
     *,
     relaxed: bool = True,
+    modes_folder: Path | None = None,
 ) -> CandidateRecord:
     """Compute κ of a crystal at the potential's own minimum.
 
@@ -55,6 +57,8 @@ def kappa_of(
         Any cell of it.
     relaxed
         Whether to relax it first, tightly and with its space group kept. Without, κ is that of the geometry as given.
+    modes_folder
+        Where κ is written mode by mode; None for nowhere.
 
     Returns
     -------
@@ -82,7 +86,7 @@ def kappa_of(
             f"({before.symmetry_operations} operations) to {after.space_group_number} ({after.symmetry_operations})"
         )
     else:
-        kappa = _guarded_conductivity(now, potential, kappa_settings)
+        kappa = _guarded_conductivity(now, potential, kappa_settings, modes_folder)
         status, reason = (kappa.status, kappa.reason) if isinstance(kappa, KappaRecord) else ("failed", kappa)
     return CandidateRecord(
         id=crystal.id,
@@ -97,10 +101,12 @@ def kappa_of(
     )
 
 
-def _guarded_conductivity(crystal: Crystal, potential: Potential, settings: KappaSettings) -> KappaRecord | str:
+def _guarded_conductivity(
+    crystal: Crystal, potential: Potential, settings: KappaSettings, modes_folder: Path | None
+) -> KappaRecord | str:
     """κ, or why there is none: one crystal on which a library gives up must not end a campaign of thousands."""
     try:
-        return conductivity(crystal, potential, settings)
+        return conductivity(crystal, potential, settings, modes_folder)
     except InputError:
         raise
     except (ValueError, RuntimeError, ArithmeticError, IndexError, MemoryError) as error:

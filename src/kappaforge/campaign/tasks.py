@@ -69,9 +69,18 @@ def compute_kappa(
     kappa_settings: KappaSettings,
     symmetry_settings: ScreenSettings,
     relaxed: bool = True,
+    modes_folder: Path | None = None,
 ) -> CandidateRecord:
     """Take one candidate to κ, relaxed tightly first or as it is."""
-    return kappa_of(crystal, _loaded(potential), relax_settings, kappa_settings, symmetry_settings, relaxed=relaxed)
+    return kappa_of(
+        crystal,
+        _loaded(potential),
+        relax_settings,
+        kappa_settings,
+        symmetry_settings,
+        relaxed=relaxed,
+        modes_folder=modes_folder,
+    )
 
 
 def label(crystal: Crystal, settings: LabelSettings) -> Label:

@@ -44,6 +44,7 @@ def kappa(
     ] = None,
     isotopes: Annotated[bool, typer.Option(help="Scattering at natural isotopes.")] = False,
     boundary: Annotated[float | None, typer.Option(help="Mean free path that boundaries allow, µm.")] = None,
+    coherence: Annotated[bool, typer.Option(help="Add what tunnels between modes (Wigner transport).")] = False,
     mesh: Annotated[str, typer.Option(help="The one mesh of q points, such as 11x11x11; nothing extrapolated.")] = "",
     mesh_length: MeshLength = None,
     extrapolate: Annotated[bool, typer.Option(help="Take a finer mesh too and extrapolate.")] = True,
@@ -55,6 +56,9 @@ def kappa(
     supercell: Annotated[str, typer.Option(help="Of the paper's method: 3, or 3x3x2 primitive cells.")] = "",
     relax: Annotated[bool, typer.Option("--relax/--no-relax", help="Relax cell and positions first.")] = True,
     run: Annotated[Path | None, typer.Option(help="Folder that keeps every finished crystal, to go on from.")] = None,
+    modes: Annotated[
+        Path | None, typer.Option(help="Write κ mode by mode here, ID/kappa-m*.hdf5, as phono3py's tools read it.")
+    ] = None,
     workers: Workers = 0,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a table of comma-separated values.")] = False,
@@ -88,6 +92,7 @@ def kappa(
         more_temperatures_k=tuple(temperatures[1:]),
         isotope_scattering=isotopes,
         boundary_length_um=boundary,
+        coherence=coherence,
         force_constants=ForceConstantSettings(
             way=way,  # type: ignore[arg-type]
             fc2_face_distance_ang=fc2_distance,
@@ -98,7 +103,12 @@ def kappa(
     crystals = read_crystals(paths)
     loaded = load(potential)
     require_elements(loaded, frozenset().union(*(crystal.elements for crystal in crystals)))
-    arguments = [(crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax) for crystal in crystals]
+    if modes is not None and (method == "paper" or collisions == "phono3py" or run is not None):
+        raise InputError("--modes: only our kernel writes them, and not with --run, which computes nothing twice")
+    arguments = [
+        (crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax, modes and modes / crystal.id)
+        for crystal in crystals
+    ]
     quiet = as_json or as_csv
     if run is None:
         records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,9 @@ LARGEST_KAPPA_W_PER_MK = 1e5
 connect give 1e30: without third-order force constants between them lifetimes are infinite."""
 
 
-def conductivity(crystal: Crystal, potential: Potential, settings: KappaSettings) -> KappaRecord:
+def conductivity(
+    crystal: Crystal, potential: Potential, settings: KappaSettings, modes_folder: Path | None = None
+) -> KappaRecord:
     """Compute phonons, stability and κ at the geometry as given.
 
     Parameters
@@ -32,6 +35,8 @@ def conductivity(crystal: Crystal, potential: Potential, settings: KappaSettings
         Where the forces come from.
     settings
         Method, meshes, temperatures.
+    modes_folder
+        Where our kernel writes the modes on the finest mesh, as phono3py's tools read them; None for nowhere.
 
     Returns
     -------
@@ -53,7 +58,6 @@ def conductivity(crystal: Crystal, potential: Potential, settings: KappaSettings
         method=settings.method,
         level="rta" if (settings.method, settings.level) == ("paper", "full") else settings.level,
     )
-    steps = paper_steps if settings.method == "paper" else converged_steps
     try:
         with clock.part("displacements"):
             primitive = primitive_crystal(crystal, settings.symprec_ang)
@@ -63,7 +67,11 @@ def conductivity(crystal: Crystal, potential: Potential, settings: KappaSettings
             space_group_number=primitive.space_group_number,
             symmetry_operations=len(primitive.rotations),
         )
-        for known in steps(record, primitive, potential, settings, clock):
+        if settings.method == "paper":
+            steps = paper_steps(record, primitive, potential, settings, clock)
+        else:
+            steps = converged_steps(record, primitive, potential, settings, clock, modes_folder)
+        for known in steps:
             record = known
         if record.solution is not None:
             _check(record.solution, record)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from phono3py.other.isotope import get_mass_variances
@@ -17,6 +20,7 @@ from kappaforge.transport.force_constants import ForceConstants, phonopy_with
 from kappaforge.transport.interaction import ThreePhonon, lattice_terms
 from kappaforge.transport.meshes import converged_meshes, extrapolated
 from kappaforge.transport.orders import SecondOrder, ThirdOrder, order2, order3, phono3py_of_orders
+from kappaforge.transport.phono3py_file import write_phono3py_file
 from kappaforge.transport.phonon_grid import phonon_grid
 from kappaforge.transport.primitive import PrimitiveCrystal, symmetrised_tensor
 from kappaforge.transport.record import Clock, KappaAt, KappaRecord, Mesh, largest_eigenvalue
@@ -24,18 +28,37 @@ from kappaforge.transport.scattering import isotope_rates_thz, three_phonon_scat
 from kappaforge.transport.settings import KappaSettings
 from kappaforge.transport.solution import conduction_w_per_mk_per_ps, solve
 from kappaforge.transport.stability import imaginary_mode, spectrum
+from kappaforge.transport.wigner import coherence_kappa_w_per_mk
 
-Tensors = tuple[np.ndarray, np.ndarray | None]
-"""κ of the relaxation-time approximation and of the whole equation, shape (3, 3) each, W/(m·K)."""
+
+class Tensors(NamedTuple):
+    """κ in the relaxation-time approximation, of the whole equation, and of coherences; shape (3, 3), W/(m·K)."""
+
+    rta: np.ndarray
+    lbte: np.ndarray | None = None
+    coherence: np.ndarray | None = None
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> Tensors:
+        """Apply a function to those that there are."""
+        return Tensors(function(self.rta), *(None if part is None else function(part) for part in self[1:]))
+
 
 MESH_ERROR = 0.5
 """Of the step from the finer mesh to the extrapolated κ."""
 
 
 def converged_steps(
-    record: KappaRecord, primitive: PrimitiveCrystal, potential: Potential, settings: KappaSettings, clock: Clock
+    record: KappaRecord,
+    primitive: PrimitiveCrystal,
+    potential: Potential,
+    settings: KappaSettings,
+    clock: Clock,
+    modes_folder: Path | None = None,
 ) -> Iterator[KappaRecord]:
-    """Yield what is known after each step: harmonic phonons, third-order force constants, κ."""
+    """Yield what is known after each step: harmonic phonons, third-order force constants, κ.
+
+    With a folder given, the modes on the finest mesh are written there, as `write_phono3py_file` does.
+    """
     record = replace(record, meshes=converged_meshes(primitive, settings))
     second = order2(primitive, potential, settings.force_constants)
     clock.add(second.seconds_by_part)
@@ -46,7 +69,7 @@ def converged_steps(
         return
     third = order3(primitive, potential, settings.force_constants)
     clock.add(third.seconds_by_part)
-    yield from kappa_steps(record, primitive, second, third, settings, clock)
+    yield from kappa_steps(record, primitive, second, third, settings, clock, modes_folder)
 
 
 def harmonic_steps(
@@ -82,6 +105,7 @@ def kappa_steps(
     third: ThirdOrder,
     settings: KappaSettings,
     clock: Clock,
+    modes_folder: Path | None = None,
 ) -> Iterator[KappaRecord]:
     """Yield the record with what the third order says, and then with κ."""
     residuals = [order.residual for order in (second, third) if order.residual is not None]
@@ -93,15 +117,18 @@ def kappa_steps(
         fit_residual=max(residuals, default=None),
     )
     yield record
-    on_mesh = _by_phono3py if settings.collisions == "phono3py" else _by_kernel
-    by_mesh = [on_mesh(primitive, second, third, mesh, settings, clock) for mesh in record.meshes]
-    solutions = []
-    for place, temperature in enumerate(settings.temperatures_k):
-        tensors = [
-            (symmetrised_tensor(primitive, rta), None if lbte is None else symmetrised_tensor(primitive, lbte))
-            for rta, lbte in (found[place] for found in by_mesh)
-        ]
-        solutions.append(_combined(temperature, tensors, record.meshes))
+    by_mesh = []
+    for mesh in record.meshes:
+        if settings.collisions == "phono3py":
+            found = _by_phono3py(primitive, second, third, mesh, settings, clock)
+        else:
+            folder = modes_folder if mesh == record.mesh else None
+            found = _by_kernel(primitive, second, third, mesh, settings, clock, folder)
+        by_mesh.append([tensors.each(partial(symmetrised_tensor, primitive)) for tensors in found])
+    solutions = [
+        _combined(temperature, [found[place] for found in by_mesh], record.meshes)
+        for place, temperature in enumerate(settings.temperatures_k)
+    ]
     yield replace(record, solutions=tuple(solutions))
 
 
@@ -118,6 +145,7 @@ def _by_kernel(
     mesh: Mesh,
     settings: KappaSettings,
     clock: Clock,
+    modes_folder: Path | None,
 ) -> list[Tensors]:
     assert settings.collisions != "phono3py"
     with clock.part("collisions"):
@@ -140,7 +168,18 @@ def _by_kernel(
             )
             for temperature in settings.temperatures_k
         ]
-    return [(solution.kappa_rta_w_per_mk, solution.kappa_lbte_w_per_mk) for solution in solved]
+        coherences: list[np.ndarray | None] = [None] * len(solved)
+        if settings.coherence:
+            coherences = [
+                coherence_kappa_w_per_mk(phonopy, grid, solution.linewidths_thz, solution.temperature_k)
+                for solution in solved
+            ]
+    if modes_folder is not None:
+        write_phono3py_file(modes_folder, grid, solved, whole=False)
+    return [
+        Tensors(solution.kappa_rta_w_per_mk, solution.kappa_lbte_w_per_mk, coherence)
+        for solution, coherence in zip(solved, coherences, strict=True)
+    ]
 
 
 def _by_phono3py(
@@ -152,7 +191,7 @@ def _by_phono3py(
     clock: Clock,
 ) -> list[Tensors]:
     with clock.part("collisions"):
-        return phono3py_conductivity(
+        found = phono3py_conductivity(
             phono3py_of_orders(primitive, second, third),
             ForceConstants(second.fc2, third.fc3, third.known),
             mesh=mesh,
@@ -161,24 +200,31 @@ def _by_phono3py(
             isotope_scattering=settings.isotope_scattering,
             boundary_length_um=settings.boundary_length_um,
         )
+    return [Tensors(rta, lbte) for rta, lbte in found]
 
 
 def _combined(temperature_k: float, tensors: list[Tensors], meshes: tuple[Mesh, ...]) -> KappaAt:
     """Extrapolate where there are two meshes."""
-    (rta, lbte), error = tensors[-1], None
+    best, error = tensors[-1], None
     if len(meshes) == 2:
-        (coarse_rta, coarse_lbte), reached = tensors[0], rta if lbte is None else lbte
-        rta = extrapolated((coarse_rta, rta), meshes)
-        if lbte is not None and coarse_lbte is not None:
-            lbte = extrapolated((coarse_lbte, lbte), meshes)
-        better = rta if lbte is None else lbte
-        error = MESH_ERROR * abs(largest_eigenvalue(better) - largest_eigenvalue(reached))
+        coarse = tensors[0]
+        rta = extrapolated((coarse.rta, best.rta), meshes)
+        lbte = None if coarse.lbte is None or best.lbte is None else extrapolated((coarse.lbte, best.lbte), meshes)
+        step = _largest_of(Tensors(rta, lbte)) - _largest_of(best)
+        # coherences need no long waves, so that they are those of the finer mesh
+        best, error = Tensors(rta, lbte, best.coherence), MESH_ERROR * abs(step)
     return KappaAt(
         temperature_k=temperature_k,
-        kappa_rta_w_per_mk=rta,
-        kappa_lbte_w_per_mk=lbte,
+        kappa_rta_w_per_mk=best.rta,
+        kappa_lbte_w_per_mk=best.lbte,
+        kappa_coherence_w_per_mk=best.coherence,
         mesh_error_w_per_mk=error,
         by_mesh=tuple(
-            (largest_eigenvalue(one), None if two is None else largest_eigenvalue(two)) for one, two in tensors
+            (largest_eigenvalue(each.rta), None if each.lbte is None else largest_eigenvalue(each.lbte))
+            for each in tensors
         ),
     )
+
+
+def _largest_of(tensors: Tensors) -> float:
+    return largest_eigenvalue(tensors.rta if tensors.lbte is None else tensors.lbte)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from phono3py.phonon3.triplets import get_triplets_at_q
 from phonopy import Phonopy
-from phonopy.phonon.degeneracy import degenerate_sets
+from phonopy.phonon.degeneracy import get_degenerate_ids
 from phonopy.phonon.grid import BZGrid, get_grid_points_by_rotations, get_ir_grid_points
 
 LOWEST_THZ = 1e-4
@@ -166,6 +166,8 @@ def phonon_grid(phonopy: Phonopy, mesh: tuple[int, int, int]) -> PhononGrid:
     frequencies = np.where(solved.frequencies > LOWEST_THZ, solved.frequencies, 0.0)
     at_irreducible = np.array(phonopy.run_qpoints(points[irreducible], with_group_velocities=True).group_velocities)
     velocities = np.einsum("qab,qlb->qla", grid.rotations_cartesian[operation], at_irreducible[source])
+    sets = get_degenerate_ids(frequencies[irreducible], cutoff=DEGENERATE_THZ)
+    same = sets[:, :, None] == sets[:, None, :]
     return PhononGrid(
         points=points,
         frequencies_thz=frequencies,
@@ -177,18 +179,10 @@ def phonon_grid(phonopy: Phonopy, mesh: tuple[int, int, int]) -> PhononGrid:
         operation=operation,
         rotations=grid.rotations_cartesian,
         averages=np.array(averages),
-        means=np.array([_means(row) for row in frequencies[irreducible]]),
+        means=same / same.sum(axis=2, keepdims=True),
         steps_per_ang=grid.microzone_lattice.T,
         volume_ang3=float(phonopy.primitive.volume),
         mesh=numbers,
         place_of_point=np.ravel_multi_index(tuple((addresses % numbers).T), numbers),
         bz_grid=grid,
     )
-
-
-def _means(frequencies_thz: np.ndarray) -> np.ndarray:
-    """Return the matrix that takes the mean over degenerate bands."""
-    mean = np.zeros((len(frequencies_thz),) * 2)
-    for bands in degenerate_sets(frequencies_thz, cutoff=DEGENERATE_THZ):
-        mean[np.ix_(bands, bands)] = 1 / len(bands)
-    return mean

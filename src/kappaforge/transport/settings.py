@@ -135,6 +135,10 @@ class KappaSettings:
             if getattr(self, name) not in get_args(known):
                 expected = ", ".join(map(repr, get_args(known)))
                 raise InputError(f"[kappa] {name}: expected one of {expected}, got {getattr(self, name)!r}")
+        if self.coherence and (self.method == "paper" or self.collisions == "phono3py"):
+            raise InputError(
+                '[kappa] coherence: only our kernel adds it; take method "converged" with collisions "cells"'
+            )
         if self.mesh is not None:
             _check_three("kappa", "mesh", self.mesh)
         for name in ("mesh_length_ang", "temperature_k", "symprec_ang"):

@@ -16,11 +16,7 @@ from phonopy.harmonic.derivative_dynmat import DerivativeOfDynamicalMatrix
 from phonopy.phonon.degeneracy import get_degenerate_ids
 
 from kappaforge.transport.modes import heat_capacities_ev_per_k, w_per_mk
-from kappaforge.transport.phonon_grid import PhononGrid
-
-DEGENERATE_THZ = 1e-4
-"""Modes less than this apart are populations, not coherences. phonopy's group velocities take the same ones for
-degenerate, so that no pair is counted in both."""
+from kappaforge.transport.phonon_grid import DEGENERATE_THZ, PhononGrid
 
 
 def velocity_operators_thz_ang(phonopy: Phonopy, grid: PhononGrid) -> np.ndarray:
@@ -80,6 +76,7 @@ def coherence_kappa_w_per_mk(
         Averaged over the point group, shape (3, 3), W/(m·K).
     """
     frequencies = grid.frequencies_thz[grid.irreducible]
+    # these are populations: phonopy's group velocities take the same ones for degenerate, so that none counts twice
     sets = get_degenerate_ids(frequencies, cutoff=DEGENERATE_THZ)
     same = sets[:, :, None] == sets[:, None, :]
     widths = np.einsum("qlm,qm->ql", same, linewidths_thz) / same.sum(axis=2)
