@@ -11,8 +11,12 @@ import pytest
 from ase.build import bulk
 from ase.io import read, write
 
+from kappaforge.campaign.displaced import read_forces
+from kappaforge.potentials.registry import load
 from kappaforge.store.row import COLUMNS
 from kappaforge.store.run_folder import DATABASE, RunFolder
+from kappaforge.transport.order_settings import ForceConstantSettings
+from kappaforge.transport.orders import order2, order3
 
 
 def kappaforge(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -177,3 +181,29 @@ def test_vasp_writes_inputs_and_tells_which_have_no_results(poscar: Path, tmp_pa
     assert "0 of 1 labelled" in text
     assert "exists and may hold results" in refuse("vasp", "write", poscar, "--output", folder)
     assert "no sub-folder holds a POSCAR" in refuse("vasp", "read", tmp_path / "nothing")
+
+
+def test_displaced_supercells_are_labelled_and_give_force_constants(tmp_path: Path) -> None:
+    assert "kappaforge kappa --forces FOLDER" in " ".join(succeed("displace", "--help").split())
+    write(tmp_path / "POSCAR", bulk("Cu", a=3.5), format="vasp")
+    emt, folder, small = (
+        "ase:ase.calculators.emt:EMT",
+        tmp_path / "displaced",
+        ("--fc2-distance", 5, "--fc3-distance", 5),
+    )
+    options = ("--output", folder, "--way", "fit", "--fit-cutoff", 3.8, "--relax", "--potential", emt)
+    text = succeed("displace", tmp_path / "POSCAR", *small, *options)
+    for fact in ("space group 225", "order 2: ", "order 3: ", "(fit)", f"kappaforge kappa --forces {folder}"):
+        assert fact in text
+    supercells = [folder / f"supercells-order{order}.extxyz" for order in (2, 3)]
+    forces = folder / "forces.extxyz"
+    succeed("label", *supercells, "--labeler", emt, "--run", tmp_path / "labels", "-w", 1, "--output", forces)
+    primitive, second, third = read_forces(folder)
+    settings = ForceConstantSettings(5.0, 5.0, fc3_fit_cutoff_ang=3.8, way="fit")
+    assert np.linalg.norm(primitive.crystal.cell[0]) == pytest.approx(3.59 / np.sqrt(2), abs=0.01), "it was relaxed"
+    expected = order2(primitive, load(emt), settings).fc2, order3(primitive, load(emt), settings).fc3
+    for found, directly in zip((second.fc2, third.fc3), expected, strict=True):
+        np.testing.assert_allclose(found, directly, atol=1e-8 * np.abs(directly).max(), rtol=0)
+    assert "exists and may hold forces" in refuse("displace", tmp_path / "POSCAR", "--output", folder)
+    assert "holds 7 crystals" in refuse("displace", supercells[1], "--output", tmp_path / "new")
+    assert "way: expected one of" in refuse("displace", tmp_path / "POSCAR", "-o", tmp_path / "new", "--way", "best")

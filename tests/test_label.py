@@ -105,8 +105,8 @@ def test_labels_come_back_from_their_file(labels: list[Label], tmp_path: Path, n
     write_labels(labels, tmp_path / name)
     for back, label in zip(read_labels(tmp_path / name), labels, strict=True):
         assert (back.id, back.engine, back.energy_ev) == (label.id, label.engine, label.energy_ev)
-        np.testing.assert_allclose(back.forces_ev_per_ang, label.forces_ev_per_ang, atol=1e-7)
-        np.testing.assert_allclose(back.crystal.positions, label.crystal.positions, atol=1e-7)
+        np.testing.assert_array_equal(back.forces_ev_per_ang, label.forces_ev_per_ang)
+        np.testing.assert_array_equal(back.crystal.positions, label.crystal.positions)
 
 
 def test_labels_of_different_engines_are_never_mixed(labels: list[Label], tmp_path: Path) -> None:

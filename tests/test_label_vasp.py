@@ -33,7 +33,13 @@ def rows(array: np.ndarray) -> str:
     return "\n".join(f"<v> {' '.join(f'{value:.8f}' for value in row)} </v>" for row in array)
 
 
-def vasprun(crystal: Crystal, *, iterations: int = 2, titels: dict[str, str] | None = None) -> str:
+def vasprun(
+    crystal: Crystal,
+    *,
+    iterations: int = 2,
+    titels: dict[str, str] | None = None,
+    forces: np.ndarray | None = None,
+) -> str:
     """What VASP 6 writes of a static calculation, as far as it is about energy, forces, stress and settings.
 
     As there, the last block's e_0_energy is wrong, and only its e_fr_energy to be used.
@@ -42,7 +48,8 @@ def vasprun(crystal: Crystal, *, iterations: int = 2, titels: dict[str, str] | N
     structure = f"""<crystal><varray name="basis">{rows(crystal.cell)}</varray></crystal>
       <varray name="positions">{rows(crystal.fractional)}</varray>"""
     atoms = "\n".join(f"<rc><c>{symbol}</c><c>1</c></rc>" for symbol in symbols)
-    titels = {"B": "PAW_PBE B 06Sep2000", "N": "PAW_PBE N 08Apr2002", "C": "PAW_PBE C 08Apr2002"} | (titels or {})
+    known = {"B": "B 06Sep2000", "N": "N 08Apr2002", "C": "C 08Apr2002", "Si": "Si 05Jan2001"}
+    titels = {element: f"PAW_PBE {titel}" for element, titel in known.items()} | (titels or {})
     types = "\n".join(
         f"<rc><c>{symbols.count(each)}</c><c>{each}</c><c>12.0</c><c>4.0</c><c> {titels[each]} </c></rc>"
         for each in sorted(set(symbols))
@@ -70,7 +77,7 @@ def vasprun(crystal: Crystal, *, iterations: int = 2, titels: dict[str, str] | N
  <calculation>
   {scf}
   <structure>{structure}</structure>
-  <varray name="forces">{rows(FORCES[: len(symbols)])}</varray>
+  <varray name="forces">{rows(FORCES[: len(symbols)] if forces is None else forces)}</varray>
   <varray name="stress">{rows(STRESS_KBAR)}</varray>
   <energy><i name="e_fr_energy">{FREE_ENERGY:.8f}</i><i name="e_wo_entrp">{FREE_ENERGY:.8f}</i>
    <i name="e_0_energy">{FREE_ENERGY:.8f}</i></energy>
@@ -102,10 +109,18 @@ def test_inputs_are_the_papers(run: Path) -> None:
 
 
 def test_inputs_follow_their_settings(crystal: Crystal, tmp_path: Path) -> None:
-    settings = VaspSettings(vdw="", cutoff_ev=400.0, kspacing_per_ang=0.3, smearing_ev=0.1, spin_polarised=False)
+    settings = VaspSettings(
+        vdw="",
+        cutoff_ev=400.0,
+        kspacing_per_ang=0.3,
+        smearing_ev=0.1,
+        spin_polarised=False,
+        energy_convergence_ev=1e-8,
+    )
     (folder,) = write_vasp_inputs([crystal], tmp_path, settings)
     incar = Incar.from_file(folder / "INCAR")
     assert (incar["ENCUT"], incar["KSPACING"], incar["SIGMA"], incar["ISPIN"]) == (400, 0.3, 0.1, 1)
+    assert incar["EDIFF"] == 1e-8
     assert not {"LUSE_VDW", "MAGMOM", "GGA"} & set(incar)
 
 

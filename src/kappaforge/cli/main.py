@@ -12,6 +12,7 @@ import typer
 from kappaforge import __version__
 from kappaforge.cli import (
     describe,
+    displace,
     generate,
     init,
     kappa,
@@ -52,6 +53,7 @@ app.command("label", rich_help_panel="One step, on files")(label.label)
 app.command("train", rich_help_panel="One step, on files")(train.train)
 app.command("learn", rich_help_panel="One step, on files")(learn.learn)
 app.add_typer(vasp.app, name="vasp", rich_help_panel="One step, on files")
+app.command("displace", rich_help_panel="One step, on files")(displace.displace)
 app.command("kappa", rich_help_panel="One step, on files")(kappa.kappa)
 
 

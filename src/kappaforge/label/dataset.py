@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
+from kappaforge.extxyz import exact_extxyz
 from kappaforge.files import write_text
 from kappaforge.label.base import Label
 
@@ -35,9 +36,7 @@ def write_labels(labels: Sequence[Label], path: Path) -> None:
         atoms.info |= {key: text for key, text in known.items() if text}  # ASE cannot read an empty text back
         atoms.info |= {"engine": label.engine, "seconds": round(label.seconds, 1)}
         frames.append(atoms)
-    text = io.StringIO()
-    ase.io.write(text, frames, format="extxyz")
-    write_text(path, text.getvalue())
+    write_text(path, exact_extxyz(frames))
 
 
 def read_labels(path: Path) -> list[Label]:

@@ -62,6 +62,9 @@ class VaspSettings:
         Width of the Gaussian occupation, eV (SIGMA): unlike the tetrahedron method's, its forces hold for metals too.
     spin_polarised
         Whether the two spins may differ (ISPIN).
+    energy_convergence_ev
+        Change of the cell's energy at which an electronic minimisation ends, eV (EDIFF). The 5e-5 eV per atom of
+        pymatgen's set is too coarse for forces.
     """
 
     vdw: str = "optB88"
@@ -69,9 +72,10 @@ class VaspSettings:
     kspacing_per_ang: float = 0.15
     smearing_ev: float = 0.05
     spin_polarised: bool = True
+    energy_convergence_ev: float = 1e-6
 
     def __post_init__(self) -> None:
-        _require_positive(self, "cutoff_ev", "kspacing_per_ang", "smearing_ev")
+        _require_positive(self, "cutoff_ev", "kspacing_per_ang", "smearing_ev", "energy_convergence_ev")
 
 
 def _require_positive(settings: LabelSettings | VaspSettings, *names: str) -> None:

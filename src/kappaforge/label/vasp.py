@@ -18,9 +18,6 @@ from kappaforge.errors import InputError
 from kappaforge.label.base import Label, one_line
 from kappaforge.label.settings import VaspSettings
 
-ENERGY_CONVERGENCE_EV = 1e-6
-"""EDIFF; the 5e-5 eV per atom of pymatgen's set is too coarse for the forces of phonons."""
-
 DECIDING = (
     *("GGA", "METAGGA", "LHFCALC", "LUSE_VDW", "AGGAC", "PARAM1", "PARAM2", "ZAB_VDW", "IVDW", "LDAU", "LASPH"),
     *("ENMAX", "PREC", "LREAL", "KSPACING", "KGAMMA", "ISMEAR", "SIGMA", "ISPIN", "EDIFF"),
@@ -80,7 +77,7 @@ def _inputs(crystal: Crystal, settings: VaspSettings) -> MPStaticSet:
         "ISMEAR": 0,
         "SIGMA": settings.smearing_ev,
         "ISPIN": 2 if settings.spin_polarised else 1,
-        "EDIFF": ENERGY_CONVERGENCE_EV,
+        "EDIFF": settings.energy_convergence_ev,
         "LDAU": False,
         "LCHARG": False,
         "LORBIT": None,

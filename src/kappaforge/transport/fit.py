@@ -135,7 +135,11 @@ def symmetric_basis(
     symfc = SymfcFCSolver(
         supercell, symmetry=symmetry, options={} if cutoff_ang is None else {"cutoff": {order: cutoff_ang}}
     )
-    basis = symfc.compute_basis_set(orders=[order])[order]
+    nothing = TransportError("failed", f"a cutoff of {cutoff_ang} Å leaves no force constant of order {order} to fit")
+    try:
+        basis = symfc.compute_basis_set(orders=[order])[order]
+    except AssertionError:  # symfc's word for sum rules that only zero obeys
+        raise nothing from None
     n_atoms = len(supercell)
     first_atoms = np.asarray(basis.p2s_map)
     assert np.array_equal(first_atoms, primitive.p2s_map), "symfc and phonopy choose the same atoms of a primitive cell"
@@ -152,7 +156,7 @@ def symmetric_basis(
     compression = basis.compact_compression_matrix.tocsr()[np.concatenate(rows)]
     sum_rules = basis.blocked_basis_set
     if sum_rules.shape[1] == 0:
-        raise TransportError("failed", f"a cutoff of {cutoff_ang} Å leaves no force constant of order {order} to fit")
+        raise nothing
     return Basis(order, compression, sum_rules, np.asarray(basis.translation_permutations), first_atoms, neighbours)
 
 

@@ -1,4 +1,8 @@
-"""Force constants of second and of third order, each from a supercell of its own and in the cheaper of two ways."""
+"""Force constants of second and of third order, each from a supercell of its own and in the cheaper of two ways.
+
+A plan says which supercells to displace (`kappaforge.transport.plans`), a potential or anyone else gives the forces,
+and `solve2` and `solve3` make force constants of both. `order2` and `order3` are all three in a row.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from phono3py import Phono3py
-from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import Primitive
 
+from kappaforge.errors import InputError
 from kappaforge.potentials.base import Potential
 from kappaforge.transport.failure import TransportError
-from kappaforge.transport.fit import cutoff_in_gap, fit_force_constants, random_displacements, symmetric_basis
-from kappaforge.transport.force_constants import (
-    displace_atoms,
-    displace_pairs,
-    force_constants,
-    near_pairs_of_triplets,
-    pair_distances,
-    pair_supercells,
-    phono3py_with,
-    phonopy_with,
-    set_forces,
-)
-from kappaforge.transport.forces import supercell_forces
-from kappaforge.transport.order_costs import Cost, Size, cheaper_way, finite_cost, fit_cost
+from kappaforge.transport.fit import fit_force_constants
+from kappaforge.transport.force_constants import force_constants, phono3py_with, set_forces
+from kappaforge.transport.order_costs import Cost
 from kappaforge.transport.order_settings import ForceConstantSettings, Way
+from kappaforge.transport.plans import Plan, SecondPlan, ThirdPlan, plan2, plan3, planned_forces
 from kappaforge.transport.primitive import PrimitiveCrystal
-from kappaforge.transport.supercells import SupercellChoice, smallest_supercell
+from kappaforge.transport.supercells import SupercellChoice
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -104,41 +98,10 @@ def order2(primitive: PrimitiveCrystal, potential: Potential, settings: ForceCon
     TransportError
         For forces that are not finite, a fit that fails, or a way that needs more memory than allowed.
     """
-    clock = _Clock()
-    choice = smallest_supercell(primitive, settings.fc2_face_distance_ang, settings.distance_between)
-    phonopy = phonopy_with(primitive.crystal, choice.matrix)
-    displace_atoms(phonopy, settings.displacement_ang)
-    displaced = phonopy.supercells_with_displacements or []
-    size = Size.of(primitive, choice)
-    costs: dict[Way, Cost] = {
-        "finite": finite_cost(2, size, len(displaced), settings),
-        "fit": fit_cost(2, size, size.n_primitive * size.n_atoms, size.n_atoms, settings),
-    }
-    way = cheaper_way(costs, settings)
-    clock.finish("displacements")
-    residual = None
-    if way == "finite":
-        phonopy.forces = supercell_forces(potential, phonopy.supercell, displaced, "single-atom")
-        clock.finish("forces")
-        phonopy.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
-        phonopy.symmetrize_force_constants(level=3, show_drift=False)
-        fc2, n_supercells = phonopy.force_constants, len(displaced)
-    else:
-        fc2, residual, n_supercells = _fitted(2, phonopy, None, potential, settings, clock)
-    clock.finish("force_constants")
-    assert fc2 is not None
-    return SecondOrder(
-        choice=choice,
-        supercell=phonopy.supercell,
-        primitive=phonopy.primitive,
-        way=way,
-        costs=costs,
-        n_supercells=n_supercells,
-        cutoff_ang=None,
-        residual=residual,
-        seconds_by_part=clock.seconds,
-        fc2=fc2,
-    )
+    plan = plan2(primitive, settings)
+    start = time.perf_counter()
+    forces = planned_forces(plan, potential)
+    return solve2(plan, forces, forces_seconds=time.perf_counter() - start)
 
 
 def order3(primitive: PrimitiveCrystal, potential: Potential, settings: ForceConstantSettings) -> ThirdOrder:
@@ -150,48 +113,101 @@ def order3(primitive: PrimitiveCrystal, potential: Potential, settings: ForceCon
         For forces that are not finite, a fit that fails, force constants that all vanish, or a way that needs more
         memory than allowed.
     """
-    clock = _Clock()
-    choice = smallest_supercell(primitive, settings.fc3_face_distance_ang, settings.distance_between)
-    phonopy = phonopy_with(primitive.crystal, choice.matrix)
-    distances_ang = pair_distances(phonopy.primitive)
-    fit_cutoff_ang = cutoff_in_gap(distances_ang, settings.fc3_fit_cutoff_ang)
-    any_cutoff_ang = None if settings.fc3_cutoff_ang is None else cutoff_in_gap(distances_ang, settings.fc3_cutoff_ang)
-    near = distances_ang < fit_cutoff_ang
-    known = near_pairs_of_triplets(phonopy.primitive, near) == 3
-    size = Size.of(primitive, choice)
-    n_near = int(near.sum(axis=1).max())
-    costs: dict[Way, Cost] = {"fit": fit_cost(3, size, int(known.sum()), n_near, settings)}
-    if settings.way != "fit":
-        phono3py = phono3py_with(primitive.crystal, choice.matrix)
-        displace_pairs(phono3py, settings.displacement_ang, any_cutoff_ang)
-        singles = phono3py.supercells_with_displacements[: len(phono3py.dataset["first_atoms"])]
-        pairs = pair_supercells(phono3py)
-        costs["finite"] = finite_cost(3, size, len(singles) + len(pairs), settings)
-    way = cheaper_way(costs, settings)
-    clock.finish("displacements")
+    plan = plan3(primitive, settings)
+    start = time.perf_counter()
+    forces = planned_forces(plan, potential)
+    return solve3(plan, forces, forces_seconds=time.perf_counter() - start)
+
+
+def solve2(plan: SecondPlan, forces_ev_per_ang: np.ndarray, *, forces_seconds: float = 0.0) -> SecondOrder:
+    """Make second-order force constants of the forces in a plan's supercells.
+
+    Parameters
+    ----------
+    plan
+        From `plan2`.
+    forces_ev_per_ang
+        In `plan.supercells`, in their order and that of their atoms: shape (n_displaced, n_supercell, 3), eV/Å.
+    forces_seconds
+        What `seconds_by_part` says that they took.
+
+    Raises
+    ------
+    InputError
+        For forces of another shape, or that are not finite.
+    TransportError
+        For a fit that fails.
+    """
+    start = time.perf_counter()
+    _check(plan, forces_ev_per_ang)
     residual = None
-    if way == "finite":
-        single_forces = supercell_forces(potential, phono3py.supercell, singles, "single-atom")
-        pair_forces = supercell_forces(potential, phono3py.supercell, pairs, "two-atom")
-        clock.finish("forces")
-        set_forces(phono3py, single_forces, pair_forces)
-        _, fc3, known = force_constants(phono3py)
-        n_supercells = len(singles) + len(pairs)
+    if plan.fit is None:
+        phonopy = plan.phonopy
+        phonopy.forces = forces_ev_per_ang
+        phonopy.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
+        phonopy.symmetrize_force_constants(level=3, show_drift=False)
+        assert phonopy.force_constants is not None
+        fc2 = phonopy.force_constants.copy()
+    else:
+        n_pairs = len(plan.fit.moves_ang)
+        odd = (forces_ev_per_ang[:n_pairs] - forces_ev_per_ang[n_pairs:]) / 2
+        fc2, residual, _ = fit_force_constants(plan.fit.basis, plan.fit.moves_ang, odd)
+    return SecondOrder(
+        choice=plan.choice,
+        supercell=plan.supercell,
+        primitive=plan.primitive,
+        way=plan.way,
+        costs=plan.costs,
+        n_supercells=len(forces_ev_per_ang),
+        cutoff_ang=plan.cutoff_ang,
+        residual=residual,
+        seconds_by_part=_seconds(plan, forces_seconds, time.perf_counter() - start),
+        fc2=fc2,
+    )
+
+
+def solve3(plan: ThirdPlan, forces_ev_per_ang: np.ndarray, *, forces_seconds: float = 0.0) -> ThirdOrder:
+    """Make third-order force constants of the forces in a plan's supercells.
+
+    Parameters
+    ----------
+    plan
+        From `plan3`.
+    forces_ev_per_ang, forces_seconds
+        As of `solve2`.
+
+    Raises
+    ------
+    InputError
+        For forces of another shape, or that are not finite.
+    TransportError
+        For a fit that fails, or force constants that all vanish.
+    """
+    start = time.perf_counter()
+    _check(plan, forces_ev_per_ang)
+    residual, known = None, plan.fit_known
+    if plan.fit is None:
+        assert plan.phono3py is not None, "finite displacements are phono3py's"
+        n_singles = len(plan.displaced["single-atom"])
+        set_forces(plan.phono3py, forces_ev_per_ang[:n_singles], forces_ev_per_ang[n_singles:])
+        _, fc3, known = force_constants(plan.phono3py)
         if not np.abs(fc3).max() > 0:
             raise TransportError("failed", "all third-order force constants vanish: the forces do not change")
     else:
-        fc3, residual, n_supercells = _fitted(3, phonopy, fit_cutoff_ang, potential, settings, clock)
-    clock.finish("force_constants")
+        n_pairs = len(plan.fit.moves_ang)
+        plus, minus = forces_ev_per_ang[:n_pairs], forces_ev_per_ang[n_pairs : 2 * n_pairs]
+        even = (plus + minus) / 2 - forces_ev_per_ang[-1]
+        fc3, residual, _ = fit_force_constants(plan.fit.basis, plan.fit.moves_ang, even)
     return ThirdOrder(
-        choice=choice,
-        supercell=phonopy.supercell,
-        primitive=phonopy.primitive,
-        way=way,
-        costs=costs,
-        n_supercells=n_supercells,
-        cutoff_ang=any_cutoff_ang if way == "finite" else fit_cutoff_ang,
+        choice=plan.choice,
+        supercell=plan.supercell,
+        primitive=plan.primitive,
+        way=plan.way,
+        costs=plan.costs,
+        n_supercells=len(forces_ev_per_ang),
+        cutoff_ang=plan.cutoff_ang,
         residual=residual,
-        seconds_by_part=clock.seconds,
+        seconds_by_part=_seconds(plan, forces_seconds, time.perf_counter() - start),
         fc3=fc3,
         known=known,
     )
@@ -206,43 +222,19 @@ def phono3py_of_orders(primitive: PrimitiveCrystal, second: SecondOrder, third: 
     return phono3py
 
 
-def _fitted(
-    order: int,
-    phonopy: Phonopy,
-    cutoff_ang: float | None,
-    potential: Potential,
-    settings: ForceConstantSettings,
-    clock: _Clock,
-) -> tuple[np.ndarray, float, int]:
-    """Fit one order; return its force constants, the residual and the number of supercells computed."""
-    supercell = phonopy.supercell
-    basis = symmetric_basis(supercell, phonopy.primitive, phonopy.symmetry, order, cutoff_ang)
-    clock.finish("force_constants")
-    n_pairs = basis.supercells_needed(settings.oversampling)
-    moves = random_displacements(n_pairs, len(supercell), settings.displacement_ang, settings.seed)
-    displaced = [_moved(supercell, move) for move in (*moves, *-moves)]
-    if order == 3:  # even parts hold the forces without displacements too, which only symmetry makes vanish
-        displaced.append(supercell)
-    forces = supercell_forces(potential, supercell, displaced, "random")
-    plus, minus = forces[:n_pairs], forces[n_pairs : 2 * n_pairs]
-    clock.finish("forces")
-    part = (plus - minus) / 2 if order == 2 else (plus + minus) / 2 - forces[-1]
-    fit = fit_force_constants(basis, moves, part)
-    return fit.constants, fit.residual, len(displaced)
+def _check(plan: Plan, forces_ev_per_ang: np.ndarray) -> None:
+    names = plan.names
+    expected = (len(names), len(plan.supercell), 3)
+    if forces_ev_per_ang.shape != expected:
+        raise InputError(f"forces of order {plan.order}: expected shape {expected}, got {forces_ev_per_ang.shape}")
+    if (broken := np.flatnonzero(~np.isfinite(forces_ev_per_ang).all(axis=(1, 2)))).size:
+        raise InputError(f"forces of {names[broken[0]]} are not finite (NaN or inf); {broken.size} supercells in all")
 
 
-def _moved(supercell: PhonopyAtoms, moves: np.ndarray) -> PhonopyAtoms:
-    return PhonopyAtoms(numbers=supercell.numbers, cell=supercell.cell, positions=supercell.positions + moves)
-
-
-class _Clock:
-    """Sums up the time between calls by part."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def finish(self, part: str) -> None:
-        now = time.perf_counter()
-        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
-        self._last = now
+def _seconds(plan: Plan, forces: float, solving: float) -> dict[str, float]:
+    so_far = plan.seconds_by_part
+    return {
+        "displacements": so_far["displacements"],
+        "forces": forces,
+        "force_constants": so_far.get("force_constants", 0.0) + solving,
+    }
