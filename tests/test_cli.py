@@ -204,6 +204,10 @@ def test_displaced_supercells_are_labelled_and_give_force_constants(tmp_path: Pa
     expected = order2(primitive, load(emt), settings).fc2, order3(primitive, load(emt), settings).fc3
     for found, directly in zip((second.fc2, third.fc3), expected, strict=True):
         np.testing.assert_allclose(found, directly, atol=1e-8 * np.abs(directly).max(), rtol=0)
+    (row,) = rows(succeed("kappa", "--forces", folder, "--mesh", 5, "--json"))
+    assert (row["status"], row["mesh"], row["potential"]) == ("ok", [5, 5, 5], f"forces in {folder}")
+    assert row["kappa_lbte_max_w_per_mk"] > 0
+    assert "give FILES of crystals, or --forces" in refuse("kappa")
     assert "exists and may hold forces" in refuse("displace", tmp_path / "POSCAR", "--output", folder)
     assert "holds 7 crystals" in refuse("displace", supercells[1], "--output", tmp_path / "new")
     assert "way: expected one of" in refuse("displace", tmp_path / "POSCAR", "-o", tmp_path / "new", "--way", "best")

@@ -113,6 +113,21 @@ def _guarded_conductivity(
         return f"{type(error).__name__} in the phonon calculation: {error}"
 
 
+def candidate_of(kappa: KappaRecord, symmetry_settings: ScreenSettings) -> CandidateRecord:
+    """Return the record of a crystal whose κ did not come from a potential."""
+    return CandidateRecord(
+        id=kappa.id,
+        status=kappa.status,
+        reason=kappa.reason,
+        crystal=kappa.crystal,
+        symmetry=symmetry(kappa.crystal, symmetry_settings),
+        relaxation=None,
+        kappa=kappa,
+        potential=kappa.potential,
+        seconds=kappa.seconds,
+    )
+
+
 def candidate_columns(record: CandidateRecord) -> dict[str, Any]:
     """Return the columns of `kappaforge.store.row.Row` that a candidate's way to κ decides."""
     columns: dict[str, Any] = {

@@ -11,7 +11,7 @@ import typer
 
 from kappaforge.cli.files import read_crystals, spread, write_crystals
 from kappaforge.cli.kappa_text import show_candidate
-from kappaforge.cli.options import AsJson, InputPaths, OutputPath, PotentialName, Workers
+from kappaforge.cli.options import INPUT_PATHS, AsJson, OutputPath, PotentialName, Workers
 from kappaforge.cli.terminal import Bars, show_json
 from kappaforge.errors import InputError
 from kappaforge.potentials.settings import DEFAULT
@@ -34,7 +34,7 @@ MeshLength = Annotated[
 
 
 def kappa(
-    paths: InputPaths,
+    paths: Annotated[list[Path] | None, INPUT_PATHS] = None,
     output: OutputPath = None,
     potential: PotentialName = DEFAULT,
     method: Annotated[str, typer.Option(help="converged, or paper for exactly the paper's protocol.")] = "converged",
@@ -55,6 +55,10 @@ def kappa(
     cutoff: Cutoff = None,
     supercell: Annotated[str, typer.Option(help="Of the paper's method: 3, or 3x3x2 primitive cells.")] = "",
     relax: Annotated[bool, typer.Option("--relax/--no-relax", help="Relax cell and positions first.")] = True,
+    forces: Annotated[
+        Path | None,
+        typer.Option(help="Folder of kappaforge displace with the forces in it, in place of FILES and a potential."),
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Folder that keeps every finished crystal, to go on from.")] = None,
     modes: Annotated[
         Path | None, typer.Option(help="Write κ mode by mode here, ID/kappa-m*.hdf5, as phono3py's tools read it.")
@@ -100,20 +104,25 @@ def kappa(
         ),
     )
     settings = _with_lengths(settings, cutoff, mesh_length, supercell)
-    crystals = read_crystals(paths)
-    loaded = load(potential)
-    require_elements(loaded, frozenset().union(*(crystal.elements for crystal in crystals)))
     if modes is not None and (method == "paper" or collisions == "phono3py" or run is not None):
         raise InputError("--modes: only our kernel writes them, and not with --run, which computes nothing twice")
-    arguments = [
-        (crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax, modes and modes / crystal.id)
-        for crystal in crystals
-    ]
+    if bool(paths) == (forces is not None):
+        raise InputError("kappa: give FILES of crystals, or --forces FOLDER of kappaforge displace")
     quiet = as_json or as_csv
-    if run is None:
-        records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=quiet)
+    if forces is not None:
+        records = [_from_forces(forces, settings, modes)]
     else:
-        records = _kept(run, arguments, workers, loaded.digest, quiet=quiet)
+        crystals = read_crystals(paths or [])
+        loaded = load(potential)
+        require_elements(loaded, frozenset().union(*(crystal.elements for crystal in crystals)))
+        arguments = [
+            (crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax, modes and modes / crystal.id)
+            for crystal in crystals
+        ]
+        if run is None:
+            records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=quiet)
+        else:
+            records = _kept(run, arguments, workers, loaded.digest, quiet=quiet)
     if output is not None:
         write_crystals([record.crystal for record in records], output)
     if as_json:
@@ -123,6 +132,23 @@ def kappa(
     else:
         for record in records:
             show_candidate(record)
+
+
+def _from_forces(folder: Path, settings: KappaSettings, modes: Path | None) -> CandidateRecord:
+    """Compute κ from forces that were computed elsewhere."""
+    from kappaforge.campaign.candidate import candidate_of
+    from kappaforge.campaign.displaced import read_forces
+    from kappaforge.screen.settings import ScreenSettings
+    from kappaforge.transport.conductivity import conductivity_of_orders
+
+    if settings.method == "paper":
+        raise InputError("--forces: displace makes supercells for the converged method; leave --method out")
+    primitive, second, third = read_forces(folder)
+    modes_folder = modes and modes / primitive.crystal.id
+    kappa = conductivity_of_orders(
+        primitive, second, third, settings, source=f"forces in {folder}", modes_folder=modes_folder
+    )
+    return candidate_of(kappa, ScreenSettings())
 
 
 def _kept(run: Path, arguments: list[Any], workers: int, model_digest: str, *, quiet: bool) -> list[CandidateRecord]:

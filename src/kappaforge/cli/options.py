@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
-InputPaths = Annotated[
-    list[Path],
-    typer.Argument(metavar="FILES...", help="CIF, POSCAR, extXYZ, .res or CDVAE csv files, or folders of them."),
-]
+INPUT_PATHS = typer.Argument(
+    metavar="FILES...", help="CIF, POSCAR, extXYZ, .res or CDVAE csv files, or folders of them."
+)
+InputPaths = Annotated[list[Path], INPUT_PATHS]
 OutputPath = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the crystals here: .extxyz, or a folder of CIFs.")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from kappaforge.crystal import Crystal
 from kappaforge.potentials.base import Potential, require_elements
-from kappaforge.transport.converged import converged_steps
+from kappaforge.transport.converged import converged_steps, harmonic_steps, kappa_steps
 from kappaforge.transport.failure import TransportError
+from kappaforge.transport.meshes import converged_meshes
+from kappaforge.transport.orders import SecondOrder, ThirdOrder
 from kappaforge.transport.paper import paper_steps
-from kappaforge.transport.primitive import primitive_crystal
+from kappaforge.transport.primitive import PrimitiveCrystal, primitive_crystal
 from kappaforge.transport.record import Clock, KappaAt, KappaRecord
 from kappaforge.transport.settings import KappaSettings
 
@@ -49,7 +52,6 @@ def conductivity(
         When the potential does not know one of the elements.
     """
     require_elements(potential, crystal.elements)
-    clock = Clock()
     record = KappaRecord(
         id=crystal.id,
         crystal=crystal,
@@ -58,31 +60,63 @@ def conductivity(
         method=settings.method,
         level="rta" if (settings.method, settings.level) == ("paper", "full") else settings.level,
     )
-    try:
+
+    def steps(record: KappaRecord, clock: Clock) -> Iterator[KappaRecord]:
         with clock.part("displacements"):
             primitive = primitive_crystal(crystal, settings.symprec_ang)
-        record = replace(
-            record,
-            crystal=primitive.crystal,
-            space_group_number=primitive.space_group_number,
-            symmetry_operations=len(primitive.rotations),
-        )
+        record = _in_primitive(record, primitive)
+        yield record
         if settings.method == "paper":
-            steps = paper_steps(record, primitive, potential, settings, clock)
+            yield from paper_steps(record, primitive, potential, settings, clock)
         else:
-            steps = converged_steps(record, primitive, potential, settings, clock, modes_folder)
-        for known in steps:
-            record = known
-        if record.solution is not None:
-            _check(record.solution, record)
-    except TransportError as failure:
-        record = replace(record, status=failure.status, reason=failure.reason, solutions=())
-    return replace(
-        record,
-        seconds=sum(clock.seconds.values()),
-        seconds_by_part=clock.seconds,
-        peak_gib_by_part=clock.peak_gib,
+            yield from converged_steps(record, primitive, potential, settings, clock, modes_folder)
+
+    return _ended(record, steps)
+
+
+def conductivity_of_orders(
+    primitive: PrimitiveCrystal,
+    second: SecondOrder,
+    third: ThirdOrder,
+    settings: KappaSettings,
+    *,
+    source: str,
+    modes_folder: Path | None = None,
+) -> KappaRecord:
+    """Compute stability and κ from force constants that are there already, such as those of forces from DFT.
+
+    Parameters
+    ----------
+    primitive, second, third
+        The crystal and its force constants.
+    settings
+        Meshes, temperatures; `method` and `force_constants` have no meaning here.
+    source
+        What the record names in place of a potential.
+    modes_folder
+        As in `conductivity`.
+    """
+    record = KappaRecord(
+        id=primitive.crystal.id,
+        crystal=primitive.crystal,
+        potential=source,
+        potential_digest="",
+        method="converged",
+        level=settings.level,
     )
+
+    def steps(record: KappaRecord, clock: Clock) -> Iterator[KappaRecord]:
+        record = replace(_in_primitive(record, primitive), meshes=converged_meshes(primitive, settings))
+        yield record
+        for order in (second, third):
+            clock.add(order.seconds_by_part)
+        for known in harmonic_steps(record, second, settings, clock):
+            record = known
+            yield record
+        if settings.level != "harmonic":
+            yield from kappa_steps(record, primitive, second, third, settings, clock, modes_folder)
+
+    return _ended(record, steps)
 
 
 def harmonic_stability(crystal: Crystal, potential: Potential, settings: KappaSettings) -> KappaRecord:
@@ -96,6 +130,33 @@ def harmonic_stability(crystal: Crystal, potential: Potential, settings: KappaSe
         When the potential does not know one of the elements.
     """
     return conductivity(crystal, potential, replace(settings, level="harmonic"))
+
+
+def _in_primitive(record: KappaRecord, primitive: PrimitiveCrystal) -> KappaRecord:
+    return replace(
+        record,
+        crystal=primitive.crystal,
+        space_group_number=primitive.space_group_number,
+        symmetry_operations=len(primitive.rotations),
+    )
+
+
+def _ended(record: KappaRecord, steps: Callable[[KappaRecord, Clock], Iterator[KappaRecord]]) -> KappaRecord:
+    """Go through the steps as far as the crystal allows, and return what is known by then."""
+    clock = Clock()
+    try:
+        for known in steps(record, clock):
+            record = known
+        if record.solution is not None:
+            _check(record.solution, record)
+    except TransportError as failure:
+        record = replace(record, status=failure.status, reason=failure.reason, solutions=())
+    return replace(
+        record,
+        seconds=sum(clock.seconds.values()),
+        seconds_by_part=clock.seconds,
+        peak_gib_by_part=clock.peak_gib,
+    )
 
 
 def _check(solution: KappaAt, record: KappaRecord) -> None:
