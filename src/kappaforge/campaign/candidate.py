@@ -35,7 +35,7 @@ class CandidateRecord:
 
     @property
     def kappa_max_w_per_mk(self) -> float:
-        """Largest eigenvalue of κ, W/(m·K); 0 where there is no κ."""
+        """Largest eigenvalue of κ(RTA), W/(m·K), which the paper selects by; 0 where there is no κ."""
         return (self.kappa.kappa_rta_max_w_per_mk if self.kappa else None) or 0.0
 
 

@@ -17,6 +17,7 @@ from kappaforge.cli import (
     init,
     kappa,
     label,
+    ladder,
     learn,
     relax,
     report,
@@ -55,6 +56,7 @@ app.command("learn", rich_help_panel="One step, on files")(learn.learn)
 app.add_typer(vasp.app, name="vasp", rich_help_panel="One step, on files")
 app.command("displace", rich_help_panel="One step, on files")(displace.displace)
 app.command("kappa", rich_help_panel="One step, on files")(kappa.kappa)
+app.command("ladder", rich_help_panel="One step, on files")(ladder.ladder)
 
 
 def _version(wanted: bool) -> None:

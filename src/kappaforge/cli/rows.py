@@ -39,6 +39,6 @@ def row_of_relaxation(record: RelaxRecord, potential: str) -> Row:
     )
 
 
-def row_of_candidate(record: CandidateRecord) -> Row:
-    """Return the row of a crystal that was taken to κ."""
-    return Row(id=record.id, source=record.crystal.source, **candidate_columns(record))
+def row_of_candidate(record: CandidateRecord, **known: Any) -> Row:
+    """Return the row of a crystal that was taken to κ, with what else is known of it."""
+    return Row(id=record.id, source=record.crystal.source, **(candidate_columns(record) | known))

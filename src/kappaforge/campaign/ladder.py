@@ -1,0 +1,252 @@
+"""κ of many crystals at the least cost: each is taken only as far as it may matter, and none is dropped in silence.
+
+Three rungs: harmonic phonons (stability, Σ C v² / 3V), the relaxation-time approximation, the whole transport equation.
+A crystal climbs while κ might still reach the limit of interest. What κ might be is told by regressions that the run
+itself makes, from crystals taken on for that purpose at even distances along the whole range, low and high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from kappaforge.campaign import tasks
+from kappaforge.campaign.candidate import CandidateRecord
+from kappaforge.campaign.memo import Memo
+from kappaforge.crystal import Crystal
+from kappaforge.errors import InputError
+from kappaforge.relax.settings import RelaxSettings
+from kappaforge.screen.settings import ScreenSettings
+from kappaforge.screen.unique import group
+from kappaforge.transport.record import largest_eigenvalue
+from kappaforge.transport.settings import KappaSettings, Level
+
+LEAST_FACTOR = 1.05
+"""No regression of a handful of crystals is trusted to be better."""
+
+
+@dataclass(frozen=True)
+class LadderSettings:
+    """Which crystals climb.
+
+    Parameters
+    ----------
+    limit_w_per_mk
+        κ of interest, in W/(m·K): a crystal stays behind when its κ is below this within the error allowed.
+    sigmas
+        The error allowed, in standard deviations of the regressions' logarithms.
+    calibration
+        Crystals that climb at any rate, for the regressions.
+    """
+
+    limit_w_per_mk: float = 800.0
+    sigmas: float = 2.0
+    calibration: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("limit_w_per_mk", "sigmas"):
+            value = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise InputError(f"ladder, {name}: expected a positive, finite number, got {value!r}")
+        if not (isinstance(self.calibration, int) and self.calibration >= 3):
+            raise InputError(f"ladder, calibration: expected a whole number from 3 up, got {self.calibration!r}")
+
+
+class Regression(NamedTuple):
+    """log κ as a line in the logarithm of something known before.
+
+    =========  ===========================================================================
+    field      content
+    =========  ===========================================================================
+    slope      of the line
+    intercept  of the line
+    factor     κ lies between the line divided by this and the line times this, as allowed
+    n          crystals it was made of
+    =========  ===========================================================================
+    """
+
+    slope: float
+    intercept: float
+    factor: float
+    n: int
+
+    def __call__(self, known: float) -> float:
+        """Return what is expected, W/(m·K)."""
+        return float(np.exp(self.intercept + self.slope * np.log(known)))
+
+
+class Rung(NamedTuple):
+    """Where one crystal stands.
+
+    ==================  ==============================================================================
+    field               content
+    ==================  ==============================================================================
+    record              of the highest rung it was computed on
+    level               that rung
+    reason              why it went no further; empty at the top
+    expected_w_per_mk   κ of the next rung as expected before; None where nothing was
+    factor              its error, times or divided by
+    ==================  ==============================================================================
+    """
+
+    record: CandidateRecord
+    level: Level
+    reason: str = ""
+    expected_w_per_mk: float | None = None
+    factor: float | None = None
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """All crystals, in the order given, and the regressions from harmonic to RTA and from RTA to the whole equation."""
+
+    rungs: tuple[Rung, ...]
+    from_harmonic: Regression | None
+    from_rta: Regression | None
+
+
+Compute = Callable[[Level, Sequence[int]], dict[int, CandidateRecord]]
+"""Computes crystals, given by their places, on one level."""
+
+
+def climb(
+    memo: Memo,
+    crystals: Sequence[Crystal],
+    potential: str,
+    potential_digest: str,
+    settings: LadderSettings,
+    *,
+    relax: RelaxSettings,
+    kappa: KappaSettings,
+    screen: ScreenSettings,
+) -> Climbed:
+    """Take crystals up the ladder.
+
+    Parameters
+    ----------
+    memo
+        Runs the tasks and keeps their results.
+    crystals
+        In any cells; those that relax to the same crystal climb once.
+    potential, potential_digest
+        Its name, and what tells it from others of the name.
+    settings, relax, kappa, screen
+        Of the ladder and of its tasks; the level in `kappa` has no meaning here.
+
+    Raises
+    ------
+    InputError
+        For the paper's method, which has no rungs.
+    """
+    if kappa.method == "paper":
+        raise InputError('ladder: the paper\'s method has one rung; take [kappa] method = "converged"')
+    rungs: dict[int, Rung] = {}
+
+    def compute(level: Level, places: Sequence[int]) -> dict[int, CandidateRecord]:
+        before = [rungs[place].record if place in rungs else None for place in places]
+        starts = [
+            (crystals[place], True) if record is None else (record.crystal, False)
+            for place, record in zip(places, before, strict=True)
+        ]
+        arguments = [
+            (crystal, potential, relax, replace(kappa, level=level), screen, relaxed) for crystal, relaxed in starts
+        ]
+        records = memo.map(level, 1, tasks.compute_kappa, arguments, potential_digest)
+        return {
+            place: record if old is None else replace(record, relaxation=old.relaxation)
+            for place, record, old in zip(places, records, before, strict=True)
+        }
+
+    for place, record in compute("harmonic", range(len(crystals))).items():
+        rungs[place] = Rung(record, "harmonic", record.reason)
+    standing = _distinct(rungs, memo, screen)
+    conduction = {place: _conduction(rungs[place].record) for place in standing}
+    from_harmonic = _rise("rta", rungs, conduction, compute, settings)
+    kappas = {place: _kappa(rung.record) for place, rung in rungs.items() if _is_done(rung, "rta")}
+    from_rta = _rise("full", rungs, kappas, compute, settings)
+    return Climbed(tuple(rungs[place] for place in range(len(crystals))), from_harmonic, from_rta)
+
+
+def regression(known: Sequence[float], kappas_w_per_mk: Sequence[float], sigmas: float) -> Regression | None:
+    """Fit log κ by a line; None where fewer than three crystals say too little.
+
+    The factor is that of a new crystal: it counts the line's own uncertainty too.
+    """
+    n = len(known)
+    if n < 3:
+        return None
+    x, y = np.log(known), np.log(kappas_w_per_mk)
+    spread = float(np.var(x))
+    slope = float(np.cov(x, y, bias=True)[0, 1] / spread) if spread > 1e-12 else 0.0
+    intercept = float(y.mean() - slope * x.mean())
+    deviation = np.sqrt(np.sum((y - intercept - slope * x) ** 2) / (n - 2)) * np.sqrt(1 + 1 / n)
+    return Regression(slope, intercept, max(LEAST_FACTOR, float(np.exp(sigmas * deviation))), n)
+
+
+def evenly(known: Mapping[int, float], n: int) -> list[int]:
+    """Return n places at even ranks of what is known of them, the lowest and the highest among them."""
+    ranked = sorted(known, key=lambda place: (known[place], place))
+    if len(ranked) <= n:
+        return ranked
+    return [ranked[round(rank)] for rank in np.linspace(0, len(ranked) - 1, n)]
+
+
+def _rise(
+    level: Level, rungs: dict[int, Rung], known: Mapping[int, float], compute: Compute, settings: LadderSettings
+) -> Regression | None:
+    """Compute what may matter on the next level, put it into `rungs`, and return what the choice was made by."""
+    found = compute(level, evenly(known, settings.calibration))
+    good = [place for place, record in found.items() if record.status == "ok"]
+    line = regression([known[place] for place in good], [_kappa(found[place]) for place in good], settings.sigmas)
+    expected = {place: None if line is None else line(known[place]) for place in known}
+    going = [
+        place
+        for place, value in expected.items()
+        if place not in found and (line is None or value is None or value * line.factor >= settings.limit_w_per_mk)
+    ]
+    found |= compute(level, going)
+    factor = None if line is None else line.factor
+    for place, value in expected.items():
+        if place in found:
+            rungs[place] = Rung(found[place], level, found[place].reason, value, factor)
+        else:
+            assert line is not None, "without a line all go on"
+            reason = (
+                f"{value:.0f} W/(m·K) expected, within a factor of {line.factor:.2f} as {line.n} others tell: "
+                f"below {settings.limit_w_per_mk:g}"
+            )
+            rungs[place] = rungs[place]._replace(reason=reason, expected_w_per_mk=value, factor=factor)
+    return line
+
+
+def _distinct(rungs: dict[int, Rung], memo: Memo, screen: ScreenSettings) -> list[int]:
+    """Return the stable crystals, each once; the others learn which they are the same as."""
+    stable = [place for place, rung in rungs.items() if rung.record.status == "ok"]
+    if not stable:
+        return []
+    labels = memo.once("same", 1, group, [rungs[place].record.crystal for place in stable], screen)
+    for place, label in zip(stable, labels, strict=True):
+        if stable[label] != place:
+            rungs[place] = rungs[place]._replace(reason=f"same as {rungs[stable[label]].record.id}")
+    return [stable[label] for label in np.unique(labels)]
+
+
+def _is_done(rung: Rung, level: Level) -> bool:
+    return rung.level == level and rung.record.status == "ok"
+
+
+def _conduction(record: CandidateRecord) -> float:
+    """Return κ per lifetime over the root of the number of atoms, which goes with more ways to scatter."""
+    assert record.kappa is not None
+    assert record.kappa.conduction_w_per_mk_per_ps is not None
+    return record.kappa.conduction_w_per_mk_per_ps / float(np.sqrt(len(record.kappa.crystal)))
+
+
+def _kappa(record: CandidateRecord) -> float:
+    assert record.kappa is not None
+    assert record.kappa.solution is not None
+    return largest_eigenvalue(record.kappa.solution.kappa_w_per_mk)
