@@ -51,7 +51,8 @@ def test_strengths_are_those_of_phono3py_for_a_crystal_of_low_symmetry() -> None
     constants = force_constants(phono3py)
     phonopy = harmonic(phono3py, constants)
     grid = phonon_grid(phonopy, (4, 4, 4))
-    kernel = ThreePhonon(lattice_terms(constants.fc3, constants.known, phonopy.primitive), grid, phonopy.primitive)
+    terms = lattice_terms(constants.fc3, constants.known, phonopy.primitive)
+    kernel = ThreePhonon(terms, grid, phonopy.primitive, precision="double")
 
     phono3py.fc2, phono3py.fc3 = constants.fc2, constants.fc3
     phono3py.mesh_numbers = [4, 4, 4]

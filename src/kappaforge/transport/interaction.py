@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from phonopy.structure.cells import Primitive
 from scipy.sparse import csr_matrix
 
 from kappaforge.transport.phonon_grid import PhononGrid, Triplets
+
+Precision = Literal["single", "double"]
+TYPES = {"single": (torch.float32, torch.complex64), "double": (torch.float64, torch.complex128)}
 
 CHUNK_BYTES = 2**27
 """Largest intermediate array, about; longer ones are cut."""
@@ -138,16 +141,26 @@ class ThreePhonon:
         cell for the second order, which does not matter to the phonons.
     device
         Where torch computes.
+    precision
+        Of the sums: "single" takes half the time.
     """
 
-    def __init__(self, terms: LatticeTerms, grid: PhononGrid, primitive: PhonopyAtoms, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        terms: LatticeTerms,
+        grid: PhononGrid,
+        primitive: PhonopyAtoms,
+        device: str = "cpu",
+        precision: Precision = "single",
+    ) -> None:
         self.device = torch.device(device)
+        self.real, self.complex = TYPES[precision]
         self.grid = grid
         self.n_atoms = len(primitive)
         # phonopy's eigenvectors carry the phase of the lattice vector alone, which at its atoms is exp(2πi q·x) of ours
         phases = np.repeat(np.exp(2j * np.pi * grid.points @ primitive.scaled_positions.T), 3, axis=1)
         legs = grid.eigenvectors * (phases / np.sqrt(np.repeat(primitive.masses, 3)))[:, :, None]
-        self.legs = torch.from_numpy(legs).to(self.device)
+        self.legs = torch.from_numpy(legs).to(self.device, self.complex)
         self.seconds, of_second = np.unique(terms.seconds, axis=0, return_inverse=True)
         # a row for each component of each slot, a column for each R''
         self.n_shifts = len(terms.shifts)
@@ -159,7 +172,7 @@ class ThreePhonon:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that sparse tensors are in beta
             self.matrix = torch.sparse_csr_tensor(
-                starts, columns, torch.from_numpy(matrix.data), size=shape, device=self.device
+                starts, columns, torch.from_numpy(matrix.data), size=shape, device=self.device, dtype=self.real
             )
         self.cells = torch.from_numpy(grid.places(terms.shifts)).to(self.device)
 
@@ -182,7 +195,7 @@ class ThreePhonon:
     def _inner(self, q: np.ndarray) -> torch.Tensor:
         """Sum over R'' for some q: shape (n_q, n_shifts, (3 n_atoms)², 3 n_atoms), the atom in the home cell last."""
         phases = np.exp(-2j * np.pi * self.seconds @ q.T)
-        both = torch.from_numpy(np.concatenate([phases.real, phases.imag], axis=1)).to(self.device)
+        both = torch.from_numpy(np.concatenate([phases.real, phases.imag], axis=1)).to(self.device, self.real)
         real, imaginary = (self.matrix @ both).T.reshape(2, len(q), self.n_shifts, *(self.n_atoms,) * 3, 3, 3, 3)
         cube = torch.complex(real, imaginary).permute(0, 1, 3, 6, 4, 7, 2, 5)
         return cube.reshape(len(q), self.n_shifts, (3 * self.n_atoms) ** 2, 3 * self.n_atoms)
@@ -196,7 +209,7 @@ class ThreePhonon:
         for start in range(0, size, step):
             leg = self.legs[point][:, start : start + step]
             bands = leg.shape[1]
-            folded = torch.zeros((n_points, size**2 * bands), dtype=torch.complex128, device=self.device)
+            folded = torch.zeros((n_points, size**2 * bands), dtype=self.complex, device=self.device)
             folded.index_add_(0, self.cells, (inner @ leg).reshape(self.n_shifts, -1))
             outer = torch.fft.ifftn(folded.reshape(*mesh, -1), dim=(0, 1, 2), norm="forward").reshape(n_points, -1)
             outer = outer[at].reshape(len(at), size, size, bands).permute(0, 3, 1, 2)
