@@ -17,6 +17,7 @@ from kappaforge.cli import (
     kappa,
     label,
     learn,
+    phonons,
     relax,
     report,
     run,
@@ -53,6 +54,7 @@ app.command("train", rich_help_panel="One step, on files")(train.train)
 app.command("learn", rich_help_panel="One step, on files")(learn.learn)
 app.add_typer(vasp.app, name="vasp", rich_help_panel="One step, on files")
 app.command("kappa", rich_help_panel="One step, on files")(kappa.kappa)
+app.command("phonons", rich_help_panel="One step, on files")(phonons.phonons)
 
 
 def _version(wanted: bool) -> None:
