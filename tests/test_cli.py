@@ -55,7 +55,8 @@ def poscar(tmp_path: Path) -> Path:
 
 def test_help_lists_every_command() -> None:
     text = succeed("--help")
-    for command in ("init", "run", "resume", "status", "report", "generate", "relax", "screen", "describe", "select"):
+    commands = ("init", "run", "resume", "status", "report", "generate", "relax", "screen", "describe", "select")
+    for command in (*commands, "kappa", "phonons"):
         assert command in text
     assert succeed("--version").startswith("kappaforge ")
 

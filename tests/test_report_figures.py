@@ -10,13 +10,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from kappaforge.report.canvas import save
 from kappaforge.report.figures import (
     ULTRAHIGH_KAPPA_W_PER_MK,
     crystal_map,
     kappa_histogram,
     kappa_over_density,
     kappa_ranking,
-    save,
     uncertainty_evolution,
 )
 

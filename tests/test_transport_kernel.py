@@ -98,9 +98,9 @@ def test_strength_of_scattering_does_not_depend_on_how_the_work_is_cut(
     phonopy, constants = silicon
     grid = phonon_grid(phonopy, (3, 3, 3))
     terms = lattice_terms(constants.fc3, constants.known, phonopy.primitive)
-    whole = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive))
+    whole = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision="double"))
     monkeypatch.setattr("kappaforge.transport.interaction.CHUNK_BYTES", 1)
-    cut = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive))
+    cut = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision="double"))
     np.testing.assert_allclose(cut.rate_thz, whole.rate_thz, rtol=1e-9, atol=1e-12 * whole.rate_thz.max())
 
 
@@ -149,3 +149,14 @@ def test_spread_density_is_a_density(rng: np.random.Generator) -> None:
     torch.testing.assert_close(area, torch.ones(20, dtype=torch.float64), rtol=1e-3, atol=0)
     torch.testing.assert_close(variance, widths.square().sum(dim=1) / 12, rtol=5e-3, atol=0)
     assert density[[0, -1]].max() < 1e-12
+
+
+def test_single_precision_changes_kappa_by_less_than_a_thousandth(silicon: tuple[Phonopy, ForceConstants]) -> None:
+    phonopy, constants = silicon
+    grid = phonon_grid(phonopy, (5, 5, 5))
+    terms = lattice_terms(constants.fc3, constants.known, phonopy.primitive)
+    single, double = (
+        solve(grid, three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision=precision)), 300.0)
+        for precision in ("single", "double")
+    )
+    np.testing.assert_allclose(single.kappa_lbte_w_per_mk, double.kappa_lbte_w_per_mk, atol=1e-3)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kappaforge.campaign.minimum import tight_minimum
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.potentials.base import Potential, require_elements
-from kappaforge.relax.relaxer import RelaxRecord, relax
+from kappaforge.relax.relaxer import RelaxRecord
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.screen.symmetry import SymmetryRecord, symmetry
@@ -72,29 +73,18 @@ def kappa_of(
     """
     require_elements(potential, crystal.elements)
     start = time.perf_counter()
-    before = symmetry(crystal, symmetry_settings)
-    relaxation = relax([crystal], potential, relax_settings.tightened())[0] if relaxed else None
-    now = relaxation.crystal if relaxation else crystal
-    after = symmetry(now, symmetry_settings) if relaxation else before
-    kappa = None
-    if relaxation is not None and relaxation.status != "ok":
-        status, reason = relaxation.status, relaxation.reason
-    elif (after.symmetry_operations or 0) < (before.symmetry_operations or 0):
-        status = "broken_symmetry"
-        reason = (
-            f"relaxation took it from space group {before.space_group_number} "
-            f"({before.symmetry_operations} operations) to {after.space_group_number} ({after.symmetry_operations})"
-        )
-    else:
-        kappa = _guarded_conductivity(now, potential, kappa_settings, modes_folder)
+    minimum = tight_minimum(crystal, potential, relax_settings, symmetry_settings, relaxed=relaxed)
+    status, reason, kappa = minimum.status, minimum.reason, None
+    if status == "ok":
+        kappa = _guarded_conductivity(minimum.crystal, potential, kappa_settings, modes_folder)
         status, reason = (kappa.status, kappa.reason) if isinstance(kappa, KappaRecord) else ("failed", kappa)
     return CandidateRecord(
         id=crystal.id,
         status=status,
         reason=reason,
-        crystal=now,
-        symmetry=after,
-        relaxation=relaxation,
+        crystal=minimum.crystal,
+        symmetry=minimum.symmetry,
+        relaxation=minimum.relaxation,
         kappa=kappa if isinstance(kappa, KappaRecord) else None,
         potential=potential.name,
         seconds=time.perf_counter() - start,

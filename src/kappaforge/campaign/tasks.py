@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kappaforge.campaign.candidate import CandidateRecord, kappa_of
+from kappaforge.campaign.phonons import PhononSettings, PhononsRecord, phonons_of
 from kappaforge.crystal import Crystal
 from kappaforge.describe.map import tsne_map
 from kappaforge.describe.settings import DescribeSettings
@@ -34,7 +35,17 @@ if TYPE_CHECKING:  # they bring torch, which only some campaigns need
     from kappaforge.learn.loop import TrainingJob
     from kappaforge.potentials.allegro_model import AllegroModel
 
-__all__ = ["compute_kappa", "find_symmetry", "generate", "label", "map_features", "relax_batch", "soap", "train"]
+__all__ = [
+    "compute_kappa",
+    "compute_phonons",
+    "find_symmetry",
+    "generate",
+    "label",
+    "map_features",
+    "relax_batch",
+    "soap",
+    "train",
+]
 
 
 def generate(settings: GenerateSettings, seed: int, first: int, n: int) -> list[Proposal]:
@@ -80,6 +91,22 @@ def compute_kappa(
         symmetry_settings,
         relaxed=relaxed,
         modes_folder=modes_folder,
+    )
+
+
+def compute_phonons(
+    crystal: Crystal,
+    potential: str | AllegroModel,
+    compared_to: str | AllegroModel | None,
+    relax_settings: RelaxSettings,
+    settings: PhononSettings,
+    symmetry_settings: ScreenSettings,
+    relaxed: bool = True,
+) -> PhononsRecord:
+    """Compute the phonons of one crystal, relaxed tightly first or as it is; compare them to another potential's."""
+    other = None if compared_to is None else _loaded(compared_to)
+    return phonons_of(
+        crystal, _loaded(potential), relax_settings, settings, symmetry_settings, relaxed=relaxed, compared_to=other
     )
 
 

@@ -39,7 +39,7 @@ def learn(
     from kappaforge.engine.settings import EngineSettings
     from kappaforge.files import write_text
     from kappaforge.label.settings import NO_LABELER
-    from kappaforge.report.figures import save
+    from kappaforge.report.canvas import save
     from kappaforge.report.learning import uncertainty_csv, uncertainty_figure
     from kappaforge.store.run_folder import RunFolder
 

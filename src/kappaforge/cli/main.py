@@ -19,6 +19,7 @@ from kappaforge.cli import (
     label,
     ladder,
     learn,
+    phonons,
     relax,
     report,
     run,
@@ -57,6 +58,7 @@ app.add_typer(vasp.app, name="vasp", rich_help_panel="One step, on files")
 app.command("displace", rich_help_panel="One step, on files")(displace.displace)
 app.command("kappa", rich_help_panel="One step, on files")(kappa.kappa)
 app.command("ladder", rich_help_panel="One step, on files")(ladder.ladder)
+app.command("phonons", rich_help_panel="One step, on files")(phonons.phonons)
 
 
 def _version(wanted: bool) -> None:

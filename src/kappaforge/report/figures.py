@@ -7,18 +7,15 @@ can be read in greyscale.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from kappaforge.files import replacing
+from kappaforge.report.canvas import empty, new_axes, styled
 from kappaforge.report.labels import name_points
 
 ULTRAHIGH_KAPPA_W_PER_MK = 800.0
@@ -27,33 +24,11 @@ ULTRAHIGH_KAPPA_W_PER_MK = 800.0
 KAPPA_LABEL = "largest eigenvalue of κ (W/(m·K))"
 MARKERS = {"benchmark": "s", "neighbour": "^", "": "o"}
 ROLE_NAMES = {"benchmark": "benchmark", "neighbour": "neighbour", "": "crystal"}
-_styled = matplotlib.rc_context(
-    {
-        "svg.hashsalt": "kappaforge",  # without it the ids inside an SVG change from run to run
-        "font.family": "DejaVu Sans",  # shipped with matplotlib: the same text on every machine
-        "font.size": 9.0,
-        "axes.titlesize": 10.0,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "hatch.linewidth": 0.8,
-    }
-)
 _RASTERISE_BEYOND = 2000
 """More points than this go into an SVG as one image: the file stays small and browsers stay quick."""
 
 
-@_styled
-def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write ``stem.png`` and ``stem.svg``, the same bytes for the same figure; return their paths."""
-    paths = stem.with_suffix(".png"), stem.with_suffix(".svg")
-    for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=metadata)
-    return paths
-
-
-@_styled
+@styled
 def crystal_map(
     xy: np.ndarray,
     kappa_w_per_mk: np.ndarray,
@@ -78,9 +53,9 @@ def crystal_map(
     role_of = _known_roles(roles)
     placed = np.isfinite(xy).all(axis=1)
     if not placed.any():
-        return _empty("No crystal is on the map yet")
+        return empty("No crystal is on the map yet")
     known = np.isfinite(kappa)
-    figure, axes = _axes((7.2, 5.4))
+    figure, axes = new_axes((7.2, 5.4))
     background = placed & (role_of == "") & ~known
     many = bool(background.sum() > _RASTERISE_BEYOND)
     axes.scatter(xy[background, 0], xy[background, 1], s=9, c="0.72", linewidths=0, zorder=2, rasterized=many)
@@ -116,7 +91,7 @@ def crystal_map(
     return figure
 
 
-@_styled
+@styled
 def kappa_histogram(groups: Mapping[str, np.ndarray]) -> Figure:
     """Draw how κ is distributed in each group of crystals.
 
@@ -128,7 +103,7 @@ def kappa_histogram(groups: Mapping[str, np.ndarray]) -> Figure:
     values = {role: np.asarray(kappa)[np.isfinite(kappa)] for role, kappa in groups.items()}
     values = {role: kappa for role, kappa in values.items() if len(kappa)}
     if not values:
-        return _empty("κ of no crystal is known yet")
+        return empty("κ of no crystal is known yet")
     looks: tuple[dict[str, Any], ...] = (
         {"facecolor": "0.8", "edgecolor": "0.25"},
         {"facecolor": "none", "edgecolor": "black", "hatch": "////"},
@@ -136,7 +111,7 @@ def kappa_histogram(groups: Mapping[str, np.ndarray]) -> Figure:
     )
     everything = np.concatenate(list(values.values()))
     edges = _bins(float(everything.max()))
-    figure, axes = _axes((6.4, 4.0))
+    figure, axes = new_axes((6.4, 4.0))
     for (role, kappa), look in zip(values.items(), looks, strict=False):
         share = np.mean(kappa > ULTRAHIGH_KAPPA_W_PER_MK)
         label = f"{ROLE_NAMES[role]} (n = {len(kappa)}, {share:.0%} ultrahigh)"
@@ -148,7 +123,7 @@ def kappa_histogram(groups: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def kappa_ranking(names: Sequence[str], eigenvalues_w_per_mk: np.ndarray, limit: int = 25) -> Figure:
     """Draw the best conductors with the three eigenvalues of their κ: how good, and how anisotropic.
 
@@ -164,10 +139,10 @@ def kappa_ranking(names: Sequence[str], eigenvalues_w_per_mk: np.ndarray, limit:
     values = np.sort(np.reshape(np.asarray(eigenvalues_w_per_mk, dtype=float), (-1, 3)), axis=1)
     finite = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(finite):
-        return _empty("κ of no crystal is known yet")
+        return empty("κ of no crystal is known yet")
     best = finite[np.argsort(-values[finite, 2], kind="stable")][:limit]
     rows = np.arange(len(best))
-    figure, axes = _axes((6.4, 1.5 + 0.2 * max(len(best), 4)))
+    figure, axes = new_axes((6.4, 1.5 + 0.2 * max(len(best), 4)))
     axes.hlines(rows, values[best, 0], values[best, 2], color="0.6", linewidth=1.2, zorder=2)
     looks = (("|", "black", "smallest eigenvalue"), ("o", "white", "middle"), ("D", "black", "largest"))
     for column, (marker, colour, label) in enumerate(looks):
@@ -183,7 +158,7 @@ def kappa_ranking(names: Sequence[str], eigenvalues_w_per_mk: np.ndarray, limit:
     return figure
 
 
-@_styled
+@styled
 def kappa_over_density(
     density_g_per_cm3: np.ndarray,
     kappa_w_per_mk: np.ndarray,
@@ -202,10 +177,10 @@ def kappa_over_density(
     xy = np.column_stack([np.asarray(density_g_per_cm3, dtype=float), np.asarray(kappa_w_per_mk, dtype=float)])
     shown = np.isfinite(xy).all(axis=1)
     if not shown.any():
-        return _empty("κ of no crystal is known yet")
+        return empty("κ of no crystal is known yet")
     role_of = _known_roles(roles)
     colours = {"benchmark": "0.35", "neighbour": "white", "": "0.75"}
-    figure, axes = _axes((6.4, 4.4))
+    figure, axes = new_axes((6.4, 4.4))
     for role, marker in MARKERS.items():
         of_role = shown & (role_of == role)
         if of_role.any():
@@ -228,7 +203,7 @@ def kappa_over_density(
     return figure
 
 
-@_styled
+@styled
 def uncertainty_evolution(
     n_labels: Sequence[int], uncertainty_mev_per_atom: np.ndarray, limit_mev_per_atom: float
 ) -> Figure:
@@ -246,8 +221,8 @@ def uncertainty_evolution(
     values = np.asarray(uncertainty_mev_per_atom, dtype=float)
     values = np.where(np.isfinite(values), values, np.nan)
     if not np.isfinite(values).any():
-        return _empty("No committee was asked")
-    figure, axes = _axes((6.4, 4.0))
+        return empty("No committee was asked")
+    figure, axes = new_axes((6.4, 4.0))
     rounds = np.arange(1, len(values) + 1)
     axes.plot(rounds, values, color="0.72", linewidth=0.8, zorder=2)
     axes.plot([], [], color="0.72", linewidth=0.8, label="each crystal")
@@ -268,21 +243,6 @@ def uncertainty_evolution(
 def _known_roles(roles: Sequence[str]) -> np.ndarray:
     """Roles as an array; one without a marker of its own counts as none."""
     return np.array([role if role in MARKERS else "" for role in roles], dtype=str)
-
-
-def _axes(size_inches: tuple[float, float]) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=size_inches, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
-@_styled
-def _empty(message: str) -> Figure:
-    """A figure that says why there is nothing in it."""
-    figure, axes = _axes((6.4, 2.0))
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, message, ha="center", va="center", fontsize=12, color="0.35", transform=axes.transAxes)
-    return figure
 
 
 def _key(marker: str, colour: str, label: str, size: float = 6.5, edge: str = "black") -> Line2D:

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 
 from kappaforge.crystal import Crystal
 from kappaforge.files import replacing, write_text
+from kappaforge.report.canvas import save
 from kappaforge.report.figures import (
     crystal_map,
     kappa_histogram,
     kappa_over_density,
     kappa_ranking,
-    save,
 )
 from kappaforge.report.learning import uncertainty_csv, uncertainty_figure
 from kappaforge.report.page import Picture, page

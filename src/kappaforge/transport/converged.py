@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from phono3py.other.isotope import get_mass_variances
-from phonopy import Phonopy
 
-from kappaforge.crystal import Crystal
 from kappaforge.potentials.base import Potential
 from kappaforge.transport.boltzmann import phono3py_conductivity
 from kappaforge.transport.failure import TransportError
-from kappaforge.transport.force_constants import ForceConstants, phonopy_with
+from kappaforge.transport.force_constants import ForceConstants
 from kappaforge.transport.interaction import ThreePhonon, lattice_terms
 from kappaforge.transport.meshes import converged_meshes, extrapolated
 from kappaforge.transport.orders import SecondOrder, ThirdOrder, order2, order3, phono3py_of_orders
@@ -77,7 +75,7 @@ def harmonic_steps(
 ) -> Iterator[KappaRecord]:
     """Yield the record with what the second order says, before and after stability is judged."""
     with clock.part("stability"):
-        phonopy = _harmonic(record.crystal, second)
+        phonopy = second.phonopy
         assert record.mesh is not None, "the meshes come first"
         q_points, frequencies = spectrum(phonopy, record.mesh)
     record = replace(
@@ -123,7 +121,7 @@ def kappa_steps(
             found = _by_phono3py(primitive, second, third, mesh, settings, clock)
         else:
             folder = modes_folder if mesh == record.mesh else None
-            found = _by_kernel(primitive, second, third, mesh, settings, clock, folder)
+            found = _by_kernel(second, third, mesh, settings, clock, folder)
         by_mesh.append([tensors.each(partial(symmetrised_tensor, primitive)) for tensors in found])
     solutions = [
         _combined(temperature, [found[place] for found in by_mesh], record.meshes)
@@ -132,14 +130,7 @@ def kappa_steps(
     yield replace(record, solutions=tuple(solutions))
 
 
-def _harmonic(crystal: Crystal, second: SecondOrder) -> Phonopy:
-    phonopy = phonopy_with(crystal, second.choice.matrix)
-    phonopy.force_constants = second.fc2
-    return phonopy
-
-
 def _by_kernel(
-    primitive: PrimitiveCrystal,
     second: SecondOrder,
     third: ThirdOrder,
     mesh: Mesh,
@@ -149,7 +140,7 @@ def _by_kernel(
 ) -> list[Tensors]:
     assert settings.collisions != "phono3py"
     with clock.part("collisions"):
-        phonopy = _harmonic(primitive.crystal, second)
+        phonopy = second.phonopy
         grid = phonon_grid(phonopy, mesh)
         terms = lattice_terms(third.fc3, third.known, third.primitive)
         scattering = three_phonon_scattering(ThreePhonon(terms, grid, third.primitive), settings.collisions)

@@ -15,6 +15,9 @@ from kappaforge.transport.settings import KappaSettings
 FINER = 1.5
 """How much finer the second mesh is, about: the numbers of both are odd."""
 
+LEAST = 3
+"""Numbers below leave out all waves along a direction."""
+
 
 def paper_mesh(primitive: PrimitiveCrystal, settings: KappaSettings) -> Mesh:
     """Return the smallest mesh numbers mᵢ with mᵢ |aᵢ| > length (paper, "ETC protocol") that the symmetry allows.
@@ -94,7 +97,7 @@ def _odd(numbers: np.ndarray) -> np.ndarray:
     """Return the nearest odd numbers; the smaller of two that are equally near."""
     # a number that misses half way by round-off only would split equal vectors
     halves: np.ndarray = np.ceil((numbers - 2) / 2 - 1e-9).astype(int)
-    return 2 * np.maximum(halves, 0) + 1
+    return np.maximum(2 * halves + 1, LEAST)
 
 
 def _mesh(numbers: np.ndarray) -> Mesh:

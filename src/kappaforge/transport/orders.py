@@ -7,10 +7,12 @@ and `solve2` and `solve3` make force constants of both. `order2` and `order3` ar
 from __future__ import annotations
 
 import time
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 from phono3py import Phono3py
+from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import Primitive
 
@@ -69,9 +71,13 @@ class SecondOrder(Order):
     ----------
     fc2
         Shape (n_primitive, n_supercell, 3, 3), eV/Å².
+    phonopy
+        phonopy with them: setting it up anew would search the symmetry of hundreds of atoms again, and of a primitive
+        cell whose atoms it has wrapped it would number those of the supercell otherwise.
     """
 
     fc2: np.ndarray
+    phonopy: Phonopy
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -152,6 +158,8 @@ def solve2(plan: SecondPlan, forces_ev_per_ang: np.ndarray, *, forces_seconds: f
         n_pairs = len(plan.fit.moves_ang)
         odd = (forces_ev_per_ang[:n_pairs] - forces_ev_per_ang[n_pairs:]) / 2
         fc2, residual, _ = fit_force_constants(plan.fit.basis, plan.fit.moves_ang, odd)
+    phonons = copy(plan.phonopy)  # the plan may be solved again with other forces
+    phonons.force_constants = fc2
     return SecondOrder(
         choice=plan.choice,
         supercell=plan.supercell,
@@ -163,6 +171,7 @@ def solve2(plan: SecondPlan, forces_ev_per_ang: np.ndarray, *, forces_seconds: f
         residual=residual,
         seconds_by_part=_seconds(plan, forces_seconds, time.perf_counter() - start),
         fc2=fc2,
+        phonopy=phonons,
     )
 
 
