@@ -41,14 +41,19 @@ class LadderSettings:
         The error allowed, in standard deviations of the regressions' logarithms.
     calibration
         Crystals that climb at any rate, for the regressions.
+    rta_fit_cutoff_ang
+        On the second rung third-order force constants are fitted within this distance, in Å, and κ is that of the
+        coarser mesh: a few per cent off for carbon, at a fifth of the forces. The regression to the last rung, which
+        spares nothing, tells how far off.
     """
 
     limit_w_per_mk: float = 800.0
     sigmas: float = 2.0
     calibration: int = 8
+    rta_fit_cutoff_ang: float = 4.5
 
     def __post_init__(self) -> None:
-        for name in ("limit_w_per_mk", "sigmas"):
+        for name in ("limit_w_per_mk", "sigmas", "rta_fit_cutoff_ang"):
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise InputError(f"ladder, {name}: expected a positive, finite number, got {value!r}")
@@ -145,6 +150,12 @@ def climb(
     if kappa.method == "paper":
         raise InputError('ladder: the paper\'s method has one rung; take [kappa] method = "converged"')
     rungs: dict[int, Rung] = {}
+    quick = replace(kappa.force_constants, way="fit", fc3_fit_cutoff_ang=settings.rta_fit_cutoff_ang)
+    kappas_of: dict[Level, KappaSettings] = {
+        "harmonic": replace(kappa, level="harmonic"),
+        "rta": replace(kappa, level="rta", extrapolate=False, force_constants=quick),
+        "full": replace(kappa, level="full"),
+    }
 
     def compute(level: Level, places: Sequence[int]) -> dict[int, CandidateRecord]:
         before = [rungs[place].record if place in rungs else None for place in places]
@@ -152,9 +163,7 @@ def climb(
             (crystals[place], True) if record is None else (record.crystal, False)
             for place, record in zip(places, before, strict=True)
         ]
-        arguments = [
-            (crystal, potential, relax, replace(kappa, level=level), screen, relaxed) for crystal, relaxed in starts
-        ]
+        arguments = [(crystal, potential, relax, kappas_of[level], screen, relaxed) for crystal, relaxed in starts]
         records = memo.map(level, 1, tasks.compute_kappa, arguments, potential_digest)
         return {
             place: record if old is None else replace(record, relaxation=old.relaxation)

@@ -31,7 +31,7 @@ def displace(
     ] = "auto",
     fc2_distance: Annotated[
         float, typer.Option("--fc2-distance", help="Least distance between faces of the second order's supercell, Å.")
-    ] = 11.0,
+    ] = 10.5,
     fc3_distance: Annotated[
         float, typer.Option("--fc3-distance", help="Least distance between faces of the third order's supercell, Å.")
     ] = 8.7,

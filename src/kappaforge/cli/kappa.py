@@ -50,7 +50,7 @@ def kappa(
     extrapolate: Annotated[bool, typer.Option(help="Take a finer mesh too and extrapolate.")] = True,
     collisions: Annotated[str, typer.Option(help="cells or tetrahedra (our kernel), or phono3py.")] = "cells",
     way: Annotated[str, typer.Option(help="Force constants by finite displacements, a fit, or auto.")] = "auto",
-    fc2_distance: Annotated[float, typer.Option(help="Faces of the second-order supercell, Å apart.")] = 11.0,
+    fc2_distance: Annotated[float, typer.Option(help="Faces of the second-order supercell, Å apart.")] = 10.5,
     fc3_distance: Annotated[float, typer.Option(help="Faces of the third-order supercell, Å apart.")] = 8.7,
     cutoff: Cutoff = None,
     supercell: Annotated[str, typer.Option(help="Of the paper's method: 3, or 3x3x2 primitive cells.")] = "",

@@ -35,7 +35,7 @@ def phonons(
     relax: Annotated[bool, typer.Option("--relax/--no-relax", help="Relax cell and positions first.")] = True,
     face_distance: Annotated[
         float, typer.Option(help="Least distance between opposite faces of the supercell, Å.")
-    ] = 11.0,
+    ] = 10.5,
     spacing: Annotated[float, typer.Option(help="Between points of the path at most, Å⁻¹ without 2π.")] = 0.01,
     mesh_length: Annotated[float, typer.Option(help="Mesh of the density of states: points = this · |b|, Å.")] = 60.0,
     workers: Workers = 0,

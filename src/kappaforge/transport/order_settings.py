@@ -50,7 +50,7 @@ class ForceConstantSettings:
         Of random displacements.
     """
 
-    fc2_face_distance_ang: float = 11.0
+    fc2_face_distance_ang: float = 10.5
     fc3_face_distance_ang: float = 8.7
     distance_between: Distance = "faces"
     fc3_cutoff_ang: float | None = 3.0

@@ -155,19 +155,17 @@ def plan3(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> Third
     """
     clock = _Clock()
     choice = smallest_supercell(primitive, settings.fc3_face_distance_ang, settings.distance_between)
-    phonopy = phonopy_with(primitive.crystal, choice.matrix)
-    distances_ang = pair_distances(phonopy.primitive)
+    phono3py = phono3py_with(primitive.crystal, choice.matrix)
+    distances_ang = pair_distances(phono3py.primitive)
     fit_cutoff_ang = cutoff_in_gap(distances_ang, settings.fc3_fit_cutoff_ang)
     any_cutoff_ang = None if settings.fc3_cutoff_ang is None else cutoff_in_gap(distances_ang, settings.fc3_cutoff_ang)
     near = distances_ang < fit_cutoff_ang
-    known = near_pairs_of_triplets(phonopy.primitive, near) == 3
+    known = near_pairs_of_triplets(phono3py.primitive, near) == 3
     size = Size.of(primitive, choice)
     n_near = int(near.sum(axis=1).max())
     costs: dict[Way, Cost] = {"fit": fit_cost(3, size, int(known.sum()), n_near, settings)}
     displaced: dict[str, list[PhonopyAtoms]] = {}
-    phono3py, fit = None, None
     if settings.way != "fit":
-        phono3py = phono3py_with(primitive.crystal, choice.matrix)
         displace_pairs(phono3py, settings.displacement_ang, any_cutoff_ang)
         n_singles = len(phono3py.dataset["first_atoms"])
         singles = phono3py.supercells_with_displacements[:n_singles]
@@ -175,15 +173,16 @@ def plan3(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> Third
         costs["finite"] = finite_cost(3, size, sum(map(len, displaced.values())), settings)
     way = cheaper_way(costs, settings)
     clock.finish("displacements")
+    fit = None
     if way == "fit":
-        fit = _random_moves(3, phonopy, fit_cutoff_ang, settings)
+        fit = _random_moves(3, phono3py, fit_cutoff_ang, settings)
         # even parts hold the forces without displacements too, which only symmetry makes vanish
-        displaced = {"random": [*_opposite(phonopy.supercell, fit.moves_ang), phonopy.supercell]}
+        displaced = {"random": [*_opposite(phono3py.supercell, fit.moves_ang), phono3py.supercell]}
         clock.finish("force_constants")
     return ThirdPlan(
         choice=choice,
-        supercell=phonopy.supercell,
-        primitive=phonopy.primitive,
+        supercell=phono3py.supercell,
+        primitive=phono3py.primitive,
         way=way,
         costs=costs,
         cutoff_ang=any_cutoff_ang if way == "finite" else fit_cutoff_ang,
@@ -209,7 +208,7 @@ def planned_forces(plan: Plan, potential: Potential) -> np.ndarray:
 
 
 def _random_moves(
-    order: int, phonopy: Phonopy, cutoff_ang: float | None, settings: ForceConstantSettings
+    order: int, phonopy: Phonopy | Phono3py, cutoff_ang: float | None, settings: ForceConstantSettings
 ) -> RandomMoves:
     basis = symmetric_basis(phonopy.supercell, phonopy.primitive, phonopy.symmetry, order, cutoff_ang)
     n_pairs = basis.supercells_needed(settings.oversampling)
