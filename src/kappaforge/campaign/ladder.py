@@ -25,6 +25,9 @@ from kappaforge.screen.unique import group
 from kappaforge.transport.record import largest_eigenvalue
 from kappaforge.transport.settings import KappaSettings, Level
 
+DEAR_MS_PER_ATOM = 1e3
+"""At this price of forces, the way with the fewest supercells that memory allows is taken."""
+
 LEAST_FACTOR = 1.05
 """No regression of a handful of crystals is trusted to be better."""
 
@@ -150,7 +153,12 @@ def climb(
     if kappa.method == "paper":
         raise InputError('ladder: the paper\'s method has one rung; take [kappa] method = "converged"')
     rungs: dict[int, Rung] = {}
-    quick = replace(kappa.force_constants, way="fit", fc3_fit_cutoff_ang=settings.rta_fit_cutoff_ang)
+    quick = replace(
+        kappa.force_constants,
+        way="auto",
+        force_ms_per_atom=DEAR_MS_PER_ATOM,
+        fc3_fit_cutoff_ang=settings.rta_fit_cutoff_ang,
+    )
     kappas_of: dict[Level, KappaSettings] = {
         "harmonic": replace(kappa, level="harmonic"),
         "rta": replace(kappa, level="rta", extrapolate=False, force_constants=quick),

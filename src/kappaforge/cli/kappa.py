@@ -54,6 +54,7 @@ def kappa(
     fc3_distance: Annotated[float, typer.Option(help="Faces of the third-order supercell, Å apart.")] = 8.7,
     cutoff: Cutoff = None,
     supercell: Annotated[str, typer.Option(help="Of the paper's method: 3, or 3x3x2 primitive cells.")] = "",
+    follow: Annotated[int, typer.Option(help="How often to follow an imaginary mode to a lower energy.")] = 0,
     relax: Annotated[bool, typer.Option("--relax/--no-relax", help="Relax cell and positions first.")] = True,
     forces: Annotated[
         Path | None,
@@ -97,6 +98,7 @@ def kappa(
         isotope_scattering=isotopes,
         boundary_length_um=boundary,
         coherence=coherence,
+        follow_imaginary=follow,
         force_constants=ForceConstantSettings(
             way=way,  # type: ignore[arg-type]
             fc2_face_distance_ang=fc2_distance,
@@ -108,6 +110,8 @@ def kappa(
         raise InputError("--modes: only our kernel writes them, and not with --run, which computes nothing twice")
     if bool(paths) == (forces is not None):
         raise InputError("kappa: give FILES of crystals, or --forces FOLDER of kappaforge displace")
+    if follow and (forces is not None or not relax):
+        raise InputError("--follow: relaxes what an imaginary mode leads to, which --forces and --no-relax rule out")
     quiet = as_json or as_csv
     if forces is not None:
         records = [_from_forces(forces, settings, modes)]

@@ -24,6 +24,8 @@ def show_candidate(record: CandidateRecord) -> None:
     )
     if record.status != "ok":
         out.print(f"  no κ: {record.status}: {record.reason}", highlight=False, soft_wrap=True)
+    for step in record.followed:
+        out.print(f"  followed {step}", highlight=False, soft_wrap=True)
     for name, fact in _facts(record):
         out.print(f"  {name:<20} {fact}", highlight=False, soft_wrap=True)
     out.print()
@@ -35,6 +37,7 @@ def _facts(record: CandidateRecord) -> Iterator[tuple[str, str]]:
         for solution in kappa.solutions:
             yield from _solution(solution)
         yield from _phonons(kappa)
+    yield "bonding", _bonding(record)
     if record.relaxation is not None and record.relaxation.energy_ev_per_atom is not None:
         yield "energy", f"{record.relaxation.energy_ev_per_atom:.4f} eV/atom after {record.relaxation.steps} steps"
     yield "potential", record.potential
@@ -43,6 +46,16 @@ def _facts(record: CandidateRecord) -> Iterator[tuple[str, str]]:
     spent = ", ".join(f"{part.replace('_', ' ')} {seconds:.1f}" for part, seconds in parts.items())
     memory = f"; up to {max(kappa.peak_gib_by_part.values()):.1f} GiB" if kappa and kappa.peak_gib_by_part else ""
     yield "time", f"{record.seconds:.1f} s: {spent}{memory}"
+
+
+def _bonding(record: CandidateRecord) -> str:
+    bonding = record.bonding
+    text = f"{bonding.dimensionality}, {' or '.join(str(number) for number, _ in bonding.neighbours)} neighbours"
+    if record.crystal.elements == {"C"} and bonding.threefold_fraction:
+        text += f" ({bonding.threefold_fraction:.0%} sp²)"
+    if bonding.dimensionality != "3D":
+        text += "; across the gaps κ does not converge with the mesh, and is 0 for a potential without forces there"
+    return text
 
 
 def _solution(solution: KappaAt) -> Iterator[tuple[str, str]]:

@@ -24,10 +24,14 @@ class Row:
     n_atoms: int | None = None
     space_group_number: int | None = None
     symmetry_operations: int | None = None
+    dimensionality: str = ""
+    """In how many directions it is bonded: 3D, 2D for layers, 1D for chains, 0D for molecules, or a mixture."""
     density_g_per_cm3: float | None = None
     energy_ev_per_atom: float | None = None
     status: str = "ok"
     reason: str = ""
+    followed: str = ""
+    """The imaginary modes that led from the candidate to the stable crystal whose κ this is."""
     potential: str = ""
     temperature_k: float | None = None
     mesh: tuple[int, ...] | None = None

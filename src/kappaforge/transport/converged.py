@@ -25,7 +25,7 @@ from kappaforge.transport.record import Clock, KappaAt, KappaRecord, Mesh, large
 from kappaforge.transport.scattering import isotope_rates_thz, three_phonon_scattering
 from kappaforge.transport.settings import KappaSettings
 from kappaforge.transport.solution import conduction_w_per_mk_per_ps, solve
-from kappaforge.transport.stability import imaginary_mode, spectrum
+from kappaforge.transport.stability import followable_mode, imaginary_mode, spectrum
 from kappaforge.transport.wigner import coherence_kappa_w_per_mk
 
 
@@ -89,6 +89,9 @@ def harmonic_steps(
     )
     yield record
     if reason := imaginary_mode(q_points, frequencies, settings):
+        with clock.part("stability"):
+            record = replace(record, imaginary=followable_mode(phonopy, settings))
+        yield record
         raise TransportError("unstable", reason)
     with clock.part("stability"):
         grid = phonon_grid(phonopy, record.meshes[0])

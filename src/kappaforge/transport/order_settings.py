@@ -38,7 +38,7 @@ class ForceConstantSettings:
     displacement_ang
         Length of finite displacements, and root mean square length of random ones, in Å.
     way
-        "finite", "fit", or the one that is estimated to take less time, "auto".
+        "finite", "fit", or "auto": of third order the one that is estimated to take less time, of second order finite.
     oversampling
         Components of forces per free parameter of a fit. Two opposite displacements count once.
     force_ms_per_atom

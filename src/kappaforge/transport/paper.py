@@ -25,7 +25,7 @@ from kappaforge.transport.meshes import paper_mesh
 from kappaforge.transport.primitive import PrimitiveCrystal, symmetrised_tensor
 from kappaforge.transport.record import Clock, KappaAt, KappaRecord
 from kappaforge.transport.settings import KappaSettings, PaperProtocol
-from kappaforge.transport.stability import imaginary_mode, spectrum
+from kappaforge.transport.stability import followable_mode, imaginary_mode, spectrum
 
 
 def displaced_phonopy(crystal: Crystal, protocol: PaperProtocol) -> Phonopy:
@@ -64,6 +64,9 @@ def paper_steps(
     )
     yield record
     if reason := imaginary_mode(q_points, frequencies, settings):
+        with clock.part("stability"):
+            record = replace(record, imaginary=followable_mode(phonopy, settings))
+        yield record
         raise TransportError("unstable", reason)
     if settings.level == "harmonic":
         return

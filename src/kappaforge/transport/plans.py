@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -124,7 +124,8 @@ def plan2(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> Secon
         "finite": finite_cost(2, size, len(displaced["single-atom"]), settings),
         "fit": fit_cost(2, size, size.n_primitive * size.n_atoms, size.n_atoms, settings),
     }
-    way = cheaper_way(costs, settings)
+    # few displacements are needed at any rate, and a fit's noise may turn soft modes imaginary
+    way = cheaper_way(costs, replace(settings, way="finite") if settings.way == "auto" else settings)
     clock.finish("displacements")
     fit = None
     if way == "fit":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kappaforge.crystal import Crystal
+from kappaforge.transport.follow import ImaginaryMode
 from kappaforge.transport.settings import Level, Method
 
 Mesh = tuple[int, int, int]
@@ -84,6 +85,9 @@ class KappaRecord:
     min_frequency_thz, max_frequency_thz
         Of all modes on the finest mesh and at the q points the supercell holds exactly; imaginary ones count as
         negative.
+    imaginary
+        Of an unstable crystal, the most imaginary mode among those that fit into a small supercell of `crystal`; None
+        where none does. The reason may name another, with a q that needs a larger one.
     conduction_w_per_mk_per_ps
         A third of the trace of what κ would be with lifetimes of 1 ps: Σ C v² / 3V. It ranks crystals before any
         third-order force constant is known.
@@ -112,6 +116,7 @@ class KappaRecord:
     meshes: tuple[Mesh, ...] = ()
     min_frequency_thz: float | None = None
     max_frequency_thz: float | None = None
+    imaginary: ImaginaryMode | None = None
     conduction_w_per_mk_per_ps: float | None = None
     solutions: tuple[KappaAt, ...] = ()
     seconds: float = 0.0

@@ -107,6 +107,11 @@ class KappaSettings:
         How far the acoustic modes at Γ, which should be zero, may be imaginary, in THz.
     imaginary_tolerance_thz
         How far any other mode may be imaginary, in THz: room for round-off only.
+    follow_imaginary
+        How many times the most imaginary mode of an unstable crystal is followed to where the energy is lower; 0 for
+        never. It takes a relaxation each time, so that `conductivity` alone only names the mode.
+    follow_max_atoms
+        Atoms in the supercell of a mode that is followed, at most; one primitive cell is always allowed.
     force_constants
         Supercells and displacements of "converged".
     paper
@@ -127,6 +132,8 @@ class KappaSettings:
     symprec_ang: float = 1e-3
     acoustic_tolerance_thz: float = 0.01
     imaginary_tolerance_thz: float = 1e-3
+    follow_imaginary: int = 0
+    follow_max_atoms: int = 24
     force_constants: ForceConstantSettings = field(default_factory=ForceConstantSettings)
     paper: PaperProtocol = field(default_factory=PaperProtocol)
 
@@ -149,6 +156,10 @@ class KappaSettings:
             _check_number("kappa", "boundary_length_um", self.boundary_length_um, positive=True)
         for name in ("acoustic_tolerance_thz", "imaginary_tolerance_thz"):
             _check_number("kappa", name, getattr(self, name), positive=False)
+        for name, least in (("follow_imaginary", 0), ("follow_max_atoms", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"[kappa] {name}: expected a whole number from {least} up, got {value!r}")
 
     @property
     def temperatures_k(self) -> tuple[float, ...]:

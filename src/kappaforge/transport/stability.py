@@ -6,8 +6,12 @@ import numpy as np
 from phonopy import Phonopy
 from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
+from kappaforge.transport.follow import MOST_CELLS, ImaginaryMode, mode_in_words, one_of_degenerate, small_waves
 from kappaforge.transport.record import Mesh
 from kappaforge.transport.settings import KappaSettings
+
+SAME_FREQUENCY_THZ = 1e-4
+"""Modes that symmetry makes degenerate differ by round-off only."""
 
 
 def spectrum(phonopy: Phonopy, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
@@ -43,10 +47,38 @@ def imaginary_mode(q_points: np.ndarray, frequencies_thz: np.ndarray, settings: 
     if not imaginary.any():
         return ""
     point, band = np.unravel_index(np.argmin(imaginary), imaginary.shape)
-    inside = q_points[point] - np.ceil(q_points[point] - 0.5)  # each part above -1/2, up to 1/2
-    where = ", ".join(f"{part:.3g}" for part in inside + 0.0)
-    kind = "acoustic mode" if point == 0 and allowed[point, band] == settings.acoustic_tolerance_thz else "mode"
+    kind = "acoustic " if point == 0 and allowed[point, band] == settings.acoustic_tolerance_thz else ""
     return (
-        f"imaginary {kind} {band + 1} of {-imaginary[point, band]:.3f}i THz at q = ({where}); "
+        f"imaginary {kind}{mode_in_words(int(band), imaginary[point, band], q_points[point])}; "
         f"{np.count_nonzero(imaginary)} of {imaginary.size} modes are imaginary"
+    )
+
+
+def followable_mode(phonopy: Phonopy, settings: KappaSettings) -> ImaginaryMode | None:
+    """Return the most imaginary mode that fits into a supercell small enough; None where all those are real.
+
+    Small enough has up to `MOST_CELLS` primitive cells and `follow_max_atoms` atoms; one cell always is. Of modes that
+    are equally imaginary, as those of a star are, the first one in the order of `small_waves` is taken.
+    """
+    primitive = phonopy.primitive
+    numerators, n_cells = small_waves(max(1, min(MOST_CELLS, settings.follow_max_atoms // len(primitive))))
+    q_points = numerators / n_cells[:, None]
+    solved = phonopy.run_qpoints(q_points, with_eigenvectors=True)
+    frequencies, eigenvectors = solved.frequencies.copy(), solved.eigenvectors
+    assert eigenvectors is not None
+    frequencies[0, np.argsort(np.abs(frequencies[0]), kind="stable")[:3]] = 0.0  # to translate leads nowhere
+    lowest = frequencies.min(axis=1)
+    if not lowest.min() < -settings.imaginary_tolerance_thz:
+        return None
+    point = int(np.flatnonzero(lowest < lowest.min() + SAME_FREQUENCY_THZ)[0])
+    same = frequencies[point] < lowest[point] + SAME_FREQUENCY_THZ
+    q = q_points[point]
+    return ImaginaryMode(
+        q=q,
+        n_cells=int(n_cells[point]),
+        band=int(np.argmin(frequencies[point])),
+        frequency_thz=float(lowest[point]),
+        eigenvector=one_of_degenerate(
+            eigenvectors[point][:, same], q, np.asarray(primitive.cell), np.asarray(primitive.scaled_positions)
+        ),
     )
