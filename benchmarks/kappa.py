@@ -4,9 +4,9 @@
         [--crystal FILE] [--way ours straight reference] [--json FILE]
 
 The straight way is what the paper, matcalc and others do: a 3×3×3 supercell of the primitive cell, displacements of
-0.03 Å within 3 Å, one force call after the other, phono3py's own third-order solver, relaxation-time approximation on a mesh
-with m |a| > 25 Å. Ours is the default of ``kappaforge kappa`` with the whole transport equation. Both begin with the
-crystal relaxed by our relaxer, whose time counts for both. The reference is phono3py itself (tetrahedra, the whole
+0.03 Å within 3 Å, one force call after the other, phono3py's own third-order solver, relaxation-time approximation on a
+mesh with m |a| > 25 Å. Ours is the default of ``kappaforge kappa`` with the whole transport equation. Both begin with
+the crystal relaxed by our relaxer, whose time counts for both. The reference is phono3py itself (tetrahedra, the whole
 equation by its direct solver) on force constants of all pairs in the supercells of ours, on our meshes and
 extrapolated alike. Results are written after each crystal.
 """
