@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from phono3py.other.isotope import get_mass_variances
 
 from kappaforge.potentials.base import Potential
@@ -146,7 +147,9 @@ def _by_kernel(
         phonopy = second.phonopy
         grid = phonon_grid(phonopy, mesh)
         terms = lattice_terms(third.fc3, third.known, third.primitive)
-        scattering = three_phonon_scattering(ThreePhonon(terms, grid, third.primitive), settings.collisions)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        three_phonon = ThreePhonon(terms, grid, third.primitive, device)
+        scattering = three_phonon_scattering(three_phonon, settings.collisions)
         isotopes = None
         if settings.isotope_scattering:
             isotopes = isotope_rates_thz(grid, get_mass_variances(phonopy.primitive))
