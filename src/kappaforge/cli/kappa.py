@@ -28,7 +28,7 @@ MeshLength = Annotated[
     float | None,
     typer.Option(
         help="Mesh numbers are the odd ones next to this times the reciprocal vectors, Å; of the paper's method the "
-        "smallest with m·|a| above it. [default: 10, paper: 25]"
+        "smallest with m·|a| above it. [default: 14, paper: 25]"
     ),
 ]
 

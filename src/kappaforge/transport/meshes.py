@@ -18,6 +18,9 @@ FINER = 1.5
 LEAST = 3
 """Numbers below leave out all waves along a direction."""
 
+SMALL_CELL = 4
+"""Atoms up to which the mesh is as dense as asked for."""
+
 
 def paper_mesh(primitive: PrimitiveCrystal, settings: KappaSettings) -> Mesh:
     """Return the smallest mesh numbers mᵢ with mᵢ |aᵢ| > length (paper, "ETC protocol") that the symmetry allows.
@@ -41,7 +44,9 @@ def converged_meshes(primitive: PrimitiveCrystal, settings: KappaSettings) -> tu
     """
     if settings.mesh is not None:
         return (_checked(primitive, settings.mesh),)
-    coarse = _allowed(primitive, _odd(settings.mesh_length_ang * reciprocal_lengths(primitive)))
+    # the time goes with the square of both, points and bands: denser meshes than this are for few crystals
+    length_ang = settings.mesh_length_ang * min(1.0, SMALL_CELL / len(primitive.crystal)) ** (1 / 3)
+    coarse = _allowed(primitive, _odd(length_ang * reciprocal_lengths(primitive)))
     if not settings.extrapolate:
         return (coarse,)
     return coarse, _mesh(np.maximum(_odd(FINER * np.array(coarse)), np.array(coarse) + 2))

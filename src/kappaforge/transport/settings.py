@@ -86,7 +86,8 @@ class KappaSettings:
         "cells", "tetrahedra" or "phono3py"; the paper's protocol has the last.
     mesh_length_ang
         Density of the q mesh of "converged": its numbers are the odd ones next to this times the lengths of the
-        reciprocal lattice vectors (without 2π), in Å, and at least 3. The paper's protocol has a rule of its own.
+        reciprocal lattice vectors (without 2π), in Å, and at least 3. Of more than four atoms in the primitive cell it
+        falls with the cube root of their number, as the time would grow too fast. The paper's protocol has a rule of its own.
     extrapolate
         Whether κ is computed on a mesh about 1.5 times as fine too and extrapolated to infinitely many points.
     mesh
@@ -121,7 +122,7 @@ class KappaSettings:
     method: Method = "converged"
     level: Level = "full"
     collisions: Collisions = "cells"
-    mesh_length_ang: float = 10.0
+    mesh_length_ang: float = 14.0
     extrapolate: bool = True
     mesh: tuple[int, int, int] | None = None
     temperature_k: float = 300.0
