@@ -2,10 +2,10 @@
 
     python training/carbon/searched.py --labelled structures.extxyz --output searched.extxyz
 
-`structures.py` wrote the labelled. Atoms anywhere in a cell, 3 to 8 of them, are relaxed by the potential as a generated
-crystal is. Of the distinct minima that are no labelled crystal, the most uncertain by the energy's standard deviation
-are asked for, each as found and distorted, with the id of its minimum as parent. A false minimum, which no data
-set of real crystals contains, is found this way.
+`structures.py` wrote the labelled. Atoms anywhere in a cell, 3 to 8 of them, are relaxed by the potential as a
+generated crystal is. Of the distinct minima that are no labelled crystal, the most uncertain by the energy's standard
+deviation are asked for, each as found and distorted, with the id of its minimum as parent. A false minimum, which no
+data set of real crystals contains, is found this way.
 """
 
 from __future__ import annotations
