@@ -80,7 +80,9 @@ def main() -> None:
     diamond = next(crystal for crystal in before if crystal.id == "diamond")
     lowest_ev_per_atom = load("carbon").compute(Batch.of([diamond])).energies_ev[0] / len(diamond)
     new = [crystal for crystal, same in zip(found, match(found, before, ScreenSettings()), strict=True) if same < 0]
-    members = [AllegroPotential(f"member {n}", model) for n, model in enumerate(read_committee(model_file("carbon")))]
+    carbon = model_file("carbon")
+    assert carbon is not None, "it is a trained model"
+    members = [AllegroPotential(f"member {n}", model) for n, model in enumerate(read_committee(carbon))]
     spread = uncertainty(members, new)
     order = np.argsort(-spread.energy_std_mev_per_atom)[: options.count]
     print(f"{N_RANDOM} random crystals, {len(found)} distinct minima, {len(new)} not labelled before")
