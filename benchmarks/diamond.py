@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,12 @@ from kappaforge.label.dataset import read_labels
 from kappaforge.potentials.base import Batch, Potential
 from kappaforge.relax.relaxer import relax
 from kappaforge.relax.settings import RelaxSettings
-from kappaforge.transport.boltzmann import rta_conductivity
-from kappaforge.transport.force_constants import (
-    SYMPREC,
-    force_constants,
-    pair_supercells,
-    phono3py_of,
-    phonopy_atoms,
-    set_forces,
-)
+from kappaforge.transport.conductivity import conductivity_of_orders
+from kappaforge.transport.force_constants import phonopy_with
 from kappaforge.transport.forces import supercell_forces
+from kappaforge.transport.orders import order2, order3
+from kappaforge.transport.primitive import primitive_crystal
 from kappaforge.transport.settings import KappaSettings
-from kappaforge.transport.stability import harmonic_phonons
 
 REFERENCE = Path(__file__).parent.parent / "training" / "carbon" / "reference"
 """Where `training/carbon/reference/diamond.py` wrote its labels and results."""
@@ -107,9 +101,7 @@ def one_displacement(crystal: Crystal, supercell: np.ndarray, displacement_ang: 
     displacement_ang
         Å.
     """
-    phonopy = Phonopy(
-        phonopy_atoms(crystal), supercell_matrix=supercell.T, primitive_matrix="P", symprec=SYMPREC, log_level=0
-    )
+    phonopy = phonopy_with(crystal, supercell)
     move: dict[str, Any] = {"number": 0, "displacement": [displacement_ang, 0.0, 0.0]}
     dataset: Any = {"natom": len(phonopy.supercell), "first_atoms": [move]}
     phonopy.dataset = dataset
@@ -215,30 +207,26 @@ def forces_of_displacements(potential: Potential, reference: Reference) -> dict[
 
 
 def kappa(potential: Potential, a_ang: float, settings: KappaSettings) -> dict[str, Any]:
-    """Return κ of diamond in W/(m·K): in the relaxation-time approximation, and from the full collision matrix.
+    """Return κ of diamond in W/(m·K) without and with the scattering at natural isotopes, from the same forces.
 
-    The first is `kappaforge.transport`'s. For the others the same force constants go into phono3py's direct solution
-    (doi 10.1103/PhysRevLett.110.265506), without and with the scattering at natural isotopes.
+    It is that of method "converged": in the relaxation-time approximation and of the whole transport equation, each
+    extrapolated to an infinitely fine mesh where the settings say so, with the error of the second that this leaves.
     """
-    record, harmonic = harmonic_phonons(diamond(a_ang), potential, settings)
-    if harmonic is None or record.mesh is None:
-        raise KappaforgeError(f"diamond has no κ: {record.reason}")
-    phono3py = phono3py_of(harmonic.primitive.crystal, settings)
-    pairs = pair_supercells(phono3py)
-    set_forces(phono3py, harmonic.single_forces, supercell_forces(potential, phono3py.supercell, pairs, "two-atom"))
-    rta = rta_conductivity(
-        phono3py,
-        force_constants(phono3py),
-        mesh=record.mesh,
-        temperature_k=settings.temperature_k,
-        negligible=settings.fc3_negligible,
-    )
-    answer: dict[str, Any] = {
-        "mesh": record.mesh,
-        "n_displacements": record.n_displacements + len(pairs),
-        "rta": float(np.trace(rta) / 3),
-    }
-    for name, isotopes in (("lbte", False), ("lbte_natural_isotopes", True)):
-        phono3py.run_thermal_conductivity(is_LBTE=True, temperatures=[settings.temperature_k], is_isotope=isotopes)
-        answer[name] = float(phono3py.thermal_conductivity.kappa[0, 0, :3].mean())
+    primitive = primitive_crystal(diamond(a_ang), settings.symprec_ang)
+    second = order2(primitive, potential, settings.force_constants)
+    third = order3(primitive, potential, settings.force_constants)
+    answer: dict[str, Any] = {}
+    for suffix, isotopes in (("", False), ("_natural_isotopes", True)):
+        own = replace(settings, isotope_scattering=isotopes)
+        record = conductivity_of_orders(primitive, second, third, own, source=potential.name)
+        if record.solution is None:
+            raise KappaforgeError(f"diamond has no κ: {record.reason}")
+        answer |= {
+            "meshes": record.meshes,
+            "n_displacements": record.n_displacements,
+            f"rta{suffix}": record.kappa_rta_max_w_per_mk,
+            f"lbte{suffix}": record.kappa_lbte_max_w_per_mk,
+            f"mesh_error{suffix}": record.solution.mesh_error_w_per_mk,
+            f"by_mesh{suffix}": record.solution.by_mesh,
+        }
     return answer

@@ -46,6 +46,7 @@ def write_labels_of_nep(labels: Sequence[Label], path: Path) -> None:
     for label in labels:
         atoms = label.crystal.to_ase()
         atoms.info = {"energy": label.energy_ev}
+        assert label.forces_ev_per_ang is not None, "read_labels takes none without"
         atoms.arrays["forces"] = label.forces_ev_per_ang
         frames.append(atoms)
     write(path, frames, format="extxyz", write_results=False)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,7 +76,7 @@ MEMBERS = 8
 MODELS = Path(kappaforge.__file__).parent / "potentials" / "models"
 
 
-def report(name: str):
+def report(name: str) -> Callable[[EpochErrors], None]:
     """Return a function that prints every tenth epoch's errors."""
 
     def on_epoch(errors: EpochErrors) -> None:
@@ -145,8 +145,8 @@ def main() -> None:
     shown, held_out = split(labels)
     teacher = read_labels(options.teacher)
     start = learnt(teacher, options.work, LEARN)
-    for name, found in errors_by_kind(AllegroPotential("teacher", start), teacher).items():
-        print(f"teacher shown {name:10s} {found}", flush=True)
+    for group, each in errors_by_kind(AllegroPotential("teacher", start), teacher).items():
+        print(f"teacher shown {group:10s} {each}", flush=True)
 
     def tuned(name: str, some: Sequence[Label], settings: TrainingSettings, seed: int) -> AllegroModel:
         checkpoint = options.work / f"{name}.pt"

@@ -49,7 +49,7 @@ DENSE_KSPACING = 0.2
 """Å⁻¹; decides the lattice constant that the phonons are computed at."""
 
 DISPLACEMENT_ANG = 0.03
-"""As in `kappaforge.transport.settings.KappaSettings`."""
+"""As in `kappaforge.transport.settings.PaperProtocol`."""
 
 CUBE = np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]])
 """The cube in terms of the primitive cell, as rows."""
