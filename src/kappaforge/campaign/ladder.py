@@ -25,8 +25,8 @@ from kappaforge.screen.unique import group
 from kappaforge.transport.record import largest_eigenvalue
 from kappaforge.transport.settings import KappaSettings, Level
 
-DEAR_MS_PER_ATOM = 1e3
-"""At this price of forces, the way with the fewest supercells that memory allows is taken."""
+QUICK_OVERSAMPLING = 3.0
+"""Of the second rung's fits; beside what their cutoff costs, more would buy little."""
 
 LEAST_FACTOR = 1.05
 """No regression of a handful of crystals is trusted to be better."""
@@ -155,9 +155,10 @@ def climb(
     rungs: dict[int, Rung] = {}
     quick = replace(
         kappa.force_constants,
-        way="auto",
-        force_ms_per_atom=DEAR_MS_PER_ATOM,
+        way="fit",
+        fc2_way="finite",
         fc3_fit_cutoff_ang=settings.rta_fit_cutoff_ang,
+        oversampling=QUICK_OVERSAMPLING,
     )
     kappas_of: dict[Level, KappaSettings] = {
         "harmonic": replace(kappa, level="harmonic"),

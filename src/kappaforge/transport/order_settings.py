@@ -39,6 +39,8 @@ class ForceConstantSettings:
         Length of finite displacements, and root mean square length of random ones, in Å.
     way
         "finite", "fit", or "auto": of third order the one that is estimated to take less time, of second order finite.
+    fc2_way
+        Of second order where it is another.
     oversampling
         Components of forces per free parameter of a fit. Two opposite displacements count once.
     force_ms_per_atom
@@ -57,6 +59,7 @@ class ForceConstantSettings:
     fc3_fit_cutoff_ang: float = 5.2
     displacement_ang: float = 0.03
     way: Way | Literal["auto"] = "auto"
+    fc2_way: Way | None = None
     oversampling: float = 4.5
     force_ms_per_atom: float = 0.5
     memory_gib: float = 4.0
@@ -83,7 +86,11 @@ class ForceConstantSettings:
             raise InputError(
                 f"[kappa.force_constants] oversampling: expected a finite number from 1 up, got {self.oversampling!r}"
             )
-        for name, known in (("way", (*get_args(Way), "auto")), ("distance_between", get_args(Distance))):
+        for name, known in (
+            ("way", (*get_args(Way), "auto")),
+            ("fc2_way", (*get_args(Way), None)),
+            ("distance_between", get_args(Distance)),
+        ):
             if getattr(self, name) not in known:
                 expected = ", ".join(map(repr, known))
                 raise InputError(

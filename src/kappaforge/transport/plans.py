@@ -125,7 +125,8 @@ def plan2(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> Secon
         "fit": fit_cost(2, size, size.n_primitive * size.n_atoms, size.n_atoms, settings),
     }
     # few displacements are needed at any rate, and a fit's noise may turn soft modes imaginary
-    way = cheaper_way(costs, replace(settings, way="finite") if settings.way == "auto" else settings)
+    wanted = settings.fc2_way or ("finite" if settings.way == "auto" else settings.way)
+    way = cheaper_way(costs, replace(settings, way=wanted))
     clock.finish("displacements")
     fit = None
     if way == "fit":

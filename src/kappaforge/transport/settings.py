@@ -87,7 +87,8 @@ class KappaSettings:
     mesh_length_ang
         Density of the q mesh of "converged": its numbers are the odd ones next to this times the lengths of the
         reciprocal lattice vectors (without 2π), in Å, and at least 3. Of more than four atoms in the primitive cell it
-        falls with the cube root of their number, as the time would grow too fast. The paper's protocol has a rule of its own.
+        falls with the cube root of their number, as the time would grow too fast. The paper's protocol has a rule of its
+        own.
     extrapolate
         Whether κ is computed on a mesh about 1.5 times as fine too and extrapolated to infinitely many points.
     mesh
