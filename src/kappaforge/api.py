@@ -95,6 +95,7 @@ def _potential(potential: str | Potential | BaseCalculator) -> Potential:
     if isinstance(potential, str):
         return load(potential)
     if isinstance(potential, BaseCalculator):
-        name = type(potential).__name__
+        kind = type(potential)
+        name = f"ase:{kind.__module__}:{kind.__qualname__}"
         return AsePotential(name, potential, hashlib.sha256(identity(name, potential).encode()).hexdigest())
     return potential
