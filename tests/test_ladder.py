@@ -105,3 +105,11 @@ def test_papers_method_has_no_ladder(tmp_path: Path) -> None:
             kappa=KappaSettings(method="paper"),
             screen=ScreenSettings(),
         )
+
+
+def test_crystals_without_a_positive_kappa_do_not_spoil_the_regression() -> None:
+    line = regression([1.0, 2.0, 4.0, 0.0, 3.0], [2.0, 4.0, 8.0, 5.0, -1.0], 2.0)
+    assert line is not None
+    assert (line.n, line(3.0)) == (3, pytest.approx(6.0))
+    assert line(0.0) == np.inf, "it climbs"
+    assert regression([1.0, 2.0, 3.0], [1.0, float("nan"), -2.0], 2.0) is None

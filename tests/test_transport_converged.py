@@ -12,6 +12,7 @@ from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.potentials.base import Batch, Potential, Prediction
 from kappaforge.potentials.registry import load
 from kappaforge.transport.conductivity import conductivity
+from kappaforge.transport.converged import Tensors, _combined
 from kappaforge.transport.meshes import converged_meshes, extrapolated, keeps_symmetry, reciprocal_lengths
 from kappaforge.transport.order_settings import ForceConstantSettings
 from kappaforge.transport.primitive import primitive_crystal
@@ -182,3 +183,12 @@ def test_mesh_error_covers_what_the_finer_mesh_changes(brenner, crystals):
     assert abs(estimated.kappa_lbte_max_w_per_mk - fine.kappa_lbte_max_w_per_mk) < 2 * (
         estimated.solution.mesh_error_w_per_mk
     )
+
+
+def test_extrapolation_never_makes_kappa_negative():
+    """On the coarsest meshes κ may fall from one to the next as fast as a line to below zero."""
+    meshes = (3, 3, 3), (5, 5, 5)
+    coarse, fine = Tensors(np.diag([50.0, 40.0, 30.0])), Tensors(np.diag([40.0, 30.0, 5.0]))
+    combined = _combined(300.0, [coarse, fine], meshes)
+    np.testing.assert_array_equal(combined.kappa_rta_w_per_mk, fine.rta)
+    assert combined.mesh_error_w_per_mk == pytest.approx(10.0)

@@ -131,7 +131,7 @@ def test_whole_equation_is_that_of_phono3py_for_a_crystal_of_low_symmetry() -> N
 
 
 def test_narrow_boundaries_leave_what_they_scatter() -> None:
-    """κ = Σ C v v τ with τ = 2 L / |v| where nothing else scatters; it falls with the length."""
+    """κ = Σ C v v τ with τ = L / |v| where nothing else scatters; it falls with the length."""
     settings = replace(PaperProtocol(), supercell=(2, 2, 2))
     wide, narrow, narrower = (solved(settings, (4, 4, 4), boundary_length_um=length) for length in (1e3, 1e-4, 1e-5))
     largest = [np.abs(each.kappa_rta_w_per_mk).max() for each in (wide, narrow, narrower)]

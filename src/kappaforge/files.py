@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,3 +32,8 @@ def write_text(path: Path, text: str) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return path
+
+
+def file_stem(name: str) -> str:
+    """Return a name without what a path may not hold: an id may come from a stranger's file."""
+    return re.sub(r"[^\w.+-]", "_", name)

@@ -46,7 +46,7 @@ class LadderSettings:
         Crystals that climb at any rate, for the regressions.
     rta_fit_cutoff_ang
         On the second rung third-order force constants are fitted within this distance, in Å, and κ is that of the
-        coarser mesh: a few per cent off for carbon, at a fifth of the forces. The regression to the last rung, which
+        coarser mesh: up to 11 % off for five carbons, at a fifth of the forces. The regression to the last rung, which
         spares nothing, tells how far off.
     """
 
@@ -83,8 +83,8 @@ class Regression(NamedTuple):
     n: int
 
     def __call__(self, known: float) -> float:
-        """Return what is expected, W/(m·K)."""
-        return float(np.exp(self.intercept + self.slope * np.log(known)))
+        """Return what is expected, W/(m·K): anything of what is not positive, so that it climbs."""
+        return float(np.exp(self.intercept + self.slope * np.log(known))) if known > 0 else np.inf
 
 
 class Rung(NamedTuple):
@@ -173,9 +173,9 @@ def climb(
             for place, record in zip(places, before, strict=True)
         ]
         arguments = [(crystal, potential, relax, kappas_of[level], screen, relaxed) for crystal, relaxed in starts]
-        records = memo.map(level, 1, tasks.compute_kappa, arguments, potential_digest)
+        records = memo.map(level, tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, potential_digest)
         return {
-            place: record if old is None else replace(record, relaxation=old.relaxation)
+            place: record if old is None else replace(record, relaxation=old.relaxation, followed=old.followed)
             for place, record, old in zip(places, records, before, strict=True)
         }
 
@@ -192,12 +192,15 @@ def climb(
 def regression(known: Sequence[float], kappas_w_per_mk: Sequence[float], sigmas: float) -> Regression | None:
     """Fit log κ by a line; None where fewer than three crystals say too little.
 
-    The factor is that of a new crystal: it counts the line's own uncertainty too.
+    Crystals whose κ or known quantity is not positive, as of parts that nothing connects, do not count. The factor has
+    the residuals' deviation for a new crystal, without that of the slope.
     """
-    n = len(known)
+    pairs = np.array([known, kappas_w_per_mk], dtype=float).reshape(2, -1)
+    pairs = pairs[:, (np.isfinite(pairs) & (pairs > 0)).all(axis=0)]
+    n = pairs.shape[1]
     if n < 3:
         return None
-    x, y = np.log(known), np.log(kappas_w_per_mk)
+    x, y = np.log(pairs)
     spread = float(np.var(x))
     slope = float(np.cov(x, y, bias=True)[0, 1] / spread) if spread > 1e-12 else 0.0
     intercept = float(y.mean() - slope * x.mean())

@@ -47,6 +47,9 @@ __all__ = [
     "train",
 ]
 
+KAPPA_VERSION = 3
+"""Of `compute_kappa`: raise it when the same arguments give another record."""
+
 
 def generate(settings: GenerateSettings, seed: int, first: int, n: int) -> list[Proposal]:
     """Propose the crystals number `first` to `first + n - 1`."""

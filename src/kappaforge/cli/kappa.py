@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kappaforge.cli.files import read_crystals, spread, write_crystals
-from kappaforge.cli.kappa_text import show_candidate
+from kappaforge.cli.kappa_text import kappa_details, show_candidate
 from kappaforge.cli.options import INPUT_PATHS, AsJson, OutputPath, PotentialName, Workers
-from kappaforge.cli.terminal import Bars, show_json
-from kappaforge.errors import InputError
+from kappaforge.cli.terminal import Bars
+from kappaforge.errors import InputError, KappaforgeError
+from kappaforge.files import file_stem
 from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
@@ -82,6 +84,13 @@ def kappa(
     from kappaforge.transport.order_settings import ForceConstantSettings
     from kappaforge.transport.settings import KappaSettings
 
+    if run is not None and run.exists() and not run.is_dir():
+        raise InputError(f"--run: {run} is a file; give a folder")
+    if method == "paper" and (collisions != "cells" or way != "auto" or fc2_distance != 10.5 or fc3_distance != 8.7):
+        raise InputError(
+            "--method paper: its supercells and collisions are fixed; leave --collisions, --way, --fc2-distance and "
+            "--fc3-distance out"
+        )
     if as_json and as_csv:
         raise InputError("--json and --csv: give one of them")
     if supercell and method != "paper":
@@ -106,8 +115,10 @@ def kappa(
         ),
     )
     settings = _with_lengths(settings, cutoff, mesh_length, supercell)
-    if modes is not None and (method == "paper" or collisions == "phono3py" or run is not None):
-        raise InputError("--modes: only our kernel writes them, and not with --run, which computes nothing twice")
+    if modes is not None:
+        if method == "paper" or collisions == "phono3py" or level == "harmonic" or run is not None:
+            raise InputError("--modes: only our kernel has them, and not with --run, which computes nothing twice")
+        modes.mkdir(parents=True, exist_ok=True)
     if bool(paths) == (forces is not None):
         raise InputError("kappa: give FILES of crystals, or --forces FOLDER of kappaforge displace")
     if follow and (forces is not None or not relax):
@@ -119,9 +130,10 @@ def kappa(
         crystals = read_crystals(paths or [])
         loaded = load(potential)
         require_elements(loaded, frozenset().union(*(crystal.elements for crystal in crystals)))
+        folders = [modes and modes / file_stem(crystal.id) for crystal in crystals]
         arguments = [
-            (crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax, modes and modes / crystal.id)
-            for crystal in crystals
+            (crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax, folder)
+            for crystal, folder in zip(crystals, folders, strict=True)
         ]
         if run is None:
             records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=quiet)
@@ -130,7 +142,8 @@ def kappa(
     if output is not None:
         write_crystals([record.crystal for record in records], output)
     if as_json:
-        show_json(row_of_candidate(record) for record in records)
+        for record in records:
+            print(json.dumps(row_of_candidate(record).to_dict() | kappa_details(record), allow_nan=False))
     elif as_csv:
         print(to_csv([row_of_candidate(record) for record in records]), end="")
     else:
@@ -144,11 +157,15 @@ def _from_forces(folder: Path, settings: KappaSettings, modes: Path | None) -> C
     from kappaforge.campaign.displaced import read_forces
     from kappaforge.screen.settings import ScreenSettings
     from kappaforge.transport.conductivity import conductivity_of_orders
+    from kappaforge.transport.failure import TransportError
 
     if settings.method == "paper":
         raise InputError("--forces: displace makes supercells for the converged method; leave --method out")
-    primitive, second, third = read_forces(folder)
-    modes_folder = modes and modes / primitive.crystal.id
+    try:
+        primitive, second, third = read_forces(folder)
+    except TransportError as failure:
+        raise KappaforgeError(f"{folder}: {failure.status}: {failure.reason}") from None
+    modes_folder = modes and modes / file_stem(primitive.crystal.id)
     kappa = conductivity_of_orders(
         primitive, second, third, settings, source=f"forces in {folder}", modes_folder=modes_folder
     )
@@ -165,7 +182,7 @@ def _kept(run: Path, arguments: list[Any], workers: int, model_digest: str, *, q
     run.mkdir(parents=True, exist_ok=True)
     with RunFolder.open(run, write=True) as folder, Bars(quiet=quiet) as bars:
         memo = Memo(folder, EngineSettings(workers=workers), bars)
-        return memo.map("kappa", 2, tasks.compute_kappa, arguments, model_digest)
+        return memo.map("kappa", tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, model_digest)
 
 
 def _with_lengths(

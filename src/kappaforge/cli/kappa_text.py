@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,30 @@ def show_candidate(record: CandidateRecord) -> None:
     for name, fact in _facts(record):
         out.print(f"  {name:<20} {fact}", highlight=False, soft_wrap=True)
     out.print()
+
+
+def kappa_details(record: CandidateRecord) -> dict[str, Any]:
+    """Return what a row has no column for: all temperatures, and how κ came about; ready for JSON."""
+    kappa = record.kappa
+    if kappa is None:
+        return {}
+    return {
+        "method": kappa.method,
+        "level": kappa.level,
+        "meshes": kappa.meshes,
+        "n_supercells": kappa.n_displacements,
+        "n_supercell_atoms": kappa.n_supercell_atoms,
+        "ways": kappa.ways,
+        "fit_residual": kappa.fit_residual,
+        "min_frequency_thz": kappa.min_frequency_thz,
+        "max_frequency_thz": kappa.max_frequency_thz,
+        "solutions": [
+            {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(solution).items()}
+            for solution in kappa.solutions
+        ],
+        "seconds_by_part": kappa.seconds_by_part,
+        "peak_gib_by_part": kappa.peak_gib_by_part,
+    }
 
 
 def _facts(record: CandidateRecord) -> Iterator[tuple[str, str]]:
@@ -64,7 +88,7 @@ def _solution(solution: KappaAt) -> Iterator[tuple[str, str]]:
     yield from _tensor(f"κ(RTA, {temperature})", solution.kappa_rta_w_per_mk)
     yield from _tensor(f"coherence, {temperature}", solution.kappa_coherence_w_per_mk)
     largest = np.linalg.eigvalsh(solution.kappa_w_per_mk)[-1]
-    error = f" ± {solution.mesh_error_w_per_mk:.0f} (mesh)" if solution.mesh_error_w_per_mk is not None else ""
+    error = f" ± {solution.mesh_error_w_per_mk:.3g} (mesh)" if solution.mesh_error_w_per_mk is not None else ""
     yield "largest eigenvalue", f"{largest:.2f}{error} W/(m·K)"
 
 

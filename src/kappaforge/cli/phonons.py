@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from kappaforge.cli.files import read_crystals, spread
 from kappaforge.cli.options import AsJson, InputPaths, PotentialName, Workers
 from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError
+from kappaforge.files import file_stem
 from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def phonons(
         for crystal in crystals
     ]
     records: list[PhononsRecord] = spread("phonons", tasks.compute_phonons, arguments, workers, quiet=as_json)
-    names = unique_names([re.sub(r"[^\w.+-]", "_", record.id) for record in records])
+    names = unique_names([file_stem(record.id) for record in records])
     for name, record in zip(names, records, strict=True):
         written = _write(record, output / name) if output is not None else []
         if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -16,7 +15,7 @@ from kappaforge.crystal import Crystal
 from kappaforge.dataset.entry import unique_names
 from kappaforge.dataset.formats import format_of, known_format
 from kappaforge.errors import InputError
-from kappaforge.files import write_text
+from kappaforge.files import file_stem, write_text
 
 WRITABLE = ("extxyz", "cif", "poscar")
 
@@ -67,7 +66,7 @@ def write(
             return [write_text(path, _extxyz(crystals, columns))]
         text_of = _cif if found == "cif" else _poscar
         if path.is_dir() or not known_format(path):
-            names = unique_names([re.sub(r"[^\w.+-]", "_", crystal.id) for crystal in crystals])
+            names = unique_names([file_stem(crystal.id) for crystal in crystals])
             suffix = ".cif" if found == "cif" else ".vasp"
             pairs = zip(names, crystals, strict=True)
             return [write_text(path / f"{name}{suffix}", text_of(crystal)) for name, crystal in pairs]

@@ -147,8 +147,8 @@ def _ended(record: KappaRecord, steps: Callable[[KappaRecord, Clock], Iterator[K
     try:
         for known in steps(record, clock):
             record = known
-        if record.solution is not None:
-            _check(record.solution, record)
+        for solution in record.solutions:
+            _check(solution, record)
     except TransportError as failure:
         record = replace(record, status=failure.status, reason=failure.reason, solutions=())
     return replace(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from phono3py.other.isotope import get_mass_variances
 
 from kappaforge.potentials.base import Potential
@@ -147,8 +146,7 @@ def _by_kernel(
         phonopy = second.phonopy
         grid = phonon_grid(phonopy, mesh)
         terms = lattice_terms(third.fc3, third.known, third.primitive)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        three_phonon = ThreePhonon(terms, grid, third.primitive, device)
+        three_phonon = ThreePhonon(terms, grid, third.primitive, settings.device)
         scattering = three_phonon_scattering(three_phonon, settings.collisions)
         isotopes = None
         if settings.isotope_scattering:
@@ -205,11 +203,13 @@ def _combined(temperature_k: float, tensors: list[Tensors], meshes: tuple[Mesh, 
     best, error = tensors[-1], None
     if len(meshes) == 2:
         coarse = tensors[0]
-        rta = extrapolated((coarse.rta, best.rta), meshes)
-        lbte = None if coarse.lbte is None or best.lbte is None else extrapolated((coarse.lbte, best.lbte), meshes)
+        rta = _positive(coarse.rta, best.rta, meshes)
+        lbte = None if coarse.lbte is None or best.lbte is None else _positive(coarse.lbte, best.lbte, meshes)
         step = _largest_of(Tensors(rta, lbte)) - _largest_of(best)
+        # where nothing was extrapolated, the error is what the meshes differ by
+        error = MESH_ERROR * abs(step) or abs(_largest_of(best) - _largest_of(coarse))
         # coherences need no long waves, so that they are those of the finer mesh
-        best, error = Tensors(rta, lbte, best.coherence), MESH_ERROR * abs(step)
+        best = Tensors(rta, lbte, best.coherence)
     return KappaAt(
         temperature_k=temperature_k,
         kappa_rta_w_per_mk=best.rta,
@@ -221,6 +221,12 @@ def _combined(temperature_k: float, tensors: list[Tensors], meshes: tuple[Mesh, 
             for each in tensors
         ),
     )
+
+
+def _positive(coarse: np.ndarray, fine: np.ndarray, meshes: tuple[Mesh, ...]) -> np.ndarray:
+    """Extrapolate, unless κ falls so much from mesh to mesh that the line crosses zero; then the finer one has it."""
+    tensor = extrapolated((coarse, fine), meshes)
+    return tensor if np.linalg.eigvalsh(tensor)[0] > 0 else fine
 
 
 def _largest_of(tensors: Tensors) -> float:

@@ -4,7 +4,10 @@ from kappaforge.errors import KappaforgeError
 
 
 class TransportError(KappaforgeError):
-    """A crystal without κ; it becomes the status and the reason of its record and never leaves `transport`."""
+    """A crystal without κ; it becomes the status and the reason of its record.
+
+    It leaves `transport` only where force constants are made of forces from elsewhere.
+    """
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)

@@ -47,7 +47,7 @@ class ForceConstantSettings:
         What the estimates take the potential to need, in ms. It is given rather than measured, so that the same
         crystal is computed in the same way again.
     memory_gib
-        What a fit may use, in GiB.
+        What either way may use, in GiB.
     seed
         Of random displacements.
     """
@@ -58,7 +58,7 @@ class ForceConstantSettings:
     fc3_cutoff_ang: float | None = 3.0
     fc3_fit_cutoff_ang: float = 5.2
     displacement_ang: float = 0.03
-    way: Way | Literal["auto"] = "auto"
+    way: Literal["finite", "fit", "auto"] = "auto"
     fc2_way: Way | None = None
     oversampling: float = 4.5
     force_ms_per_atom: float = 0.5

@@ -96,7 +96,8 @@ class KappaRecord:
     seconds, seconds_by_part
         Time in all and of each part: displacements, forces, force_constants, stability, collisions, solution.
     peak_gib_by_part
-        Most memory that the process had needed by the end of each part, GiB.
+        Most memory that the process had needed by the end of each part, GiB; displacements, forces and force constants
+        of one order count together.
     """
 
     id: str

@@ -87,8 +87,7 @@ class KappaSettings:
     mesh_length_ang
         Density of the q mesh of "converged": its numbers are the odd ones next to this times the lengths of the
         reciprocal lattice vectors (without 2π), in Å, and at least 3. Of more than four atoms in the primitive cell it
-        falls with the cube root of their number, as the time would grow too fast. The paper's protocol has a rule of its
-        own.
+        falls with the cube root of their number, as the time would grow too fast. The paper's protocol has its own.
     extrapolate
         Whether κ is computed on a mesh about 1.5 times as fine too and extrapolated to infinitely many points.
     mesh
@@ -101,6 +100,8 @@ class KappaSettings:
         Whether phonons also scatter at the isotopes, in their natural abundance.
     boundary_length_um
         Mean free path that boundaries allow, in µm; None for an infinite crystal.
+    device
+        Where torch computes our kernel: "cpu", or a GPU such as "cuda".
     coherence
         Whether the heat that tunnels between modes is added (Wigner transport; Nat. Phys. 15, 809).
     symprec_ang
@@ -131,6 +132,7 @@ class KappaSettings:
     isotope_scattering: bool = False
     boundary_length_um: float | None = None
     coherence: bool = False
+    device: str = "cpu"
     symprec_ang: float = 1e-3
     acoustic_tolerance_thz: float = 0.01
     imaginary_tolerance_thz: float = 1e-3

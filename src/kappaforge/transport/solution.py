@@ -70,7 +70,7 @@ def solve(
     isotope_rates_thz
         Added to the linewidths, shape (n_irreducible, n_bands).
     boundary_length_um
-        Mean free path that boundaries allow, µm; they scatter at the rate |v| / (2 length).
+        Mean free path that boundaries allow, µm; a mode lives no longer than the length over |v|.
 
     Raises
     ------
