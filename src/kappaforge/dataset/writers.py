@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ase.io.extxyz import write_xyz
+from ase.io.extxyz import escape, write_xyz
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
 
@@ -83,12 +83,17 @@ def _extxyz(crystals: Sequence[Crystal], columns: Sequence[Mapping[str, Any]]) -
         atoms = crystal.to_ase()
         names = {"id": crystal.id, "source": crystal.source, "parents": " ".join(crystal.parents)}
         extra = columns[index] if columns else {}
-        atoms.info = {key: value for key, value in names.items() if value}
+        atoms.info = {key: _escaped(value) for key, value in names.items() if value}
         atoms.info |= {key: value for key, value in extra.items() if value is not None}
         frames.append(atoms)
     text = StringIO()
     write_xyz(text, frames, write_results=False)
     return text.getvalue()
+
+
+def _escaped(text: str) -> str:
+    """Double the backslashes where ASE puts quotes around, as it escapes nothing but quotes."""
+    return text.replace("\\", "\\\\") if escape(text).startswith('"') else text
 
 
 def _cif(crystal: Crystal) -> str:
