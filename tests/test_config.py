@@ -24,12 +24,13 @@ def test_every_template_is_valid(template: Path) -> None:
     assert load_campaign(template).name
 
 
-def test_carbon_template_is_the_papers_protocol() -> None:
+def test_carbon_template_has_the_papers_settings_but_for_kappa() -> None:
     settings = load_campaign(TEMPLATES / "carbon.toml")
     assert (settings.screen.ltol, settings.screen.stol, settings.screen.angle_tol_deg) == (0.2, 0.3, 5.0)
     assert (settings.screen.max_atoms, settings.screen.min_symmetry_operations) == (12, 4)
     assert (settings.select.benchmarks, settings.select.neighbours) == (50, 10)
     assert settings.kappa == CampaignSettings().kappa
+    assert settings.kappa.method == "converged"
 
 
 def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:
