@@ -156,9 +156,7 @@ def test_unique_names_are_unique_and_keep_first_comers(names):
 @settings(max_examples=60, deadline=None)
 @given(
     id=st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=12)
-    | st.sampled_from(
-        ["1e5", "T", "1234567890", "07", "nan", 'a "b" c', "back\\slash", '"\\', "a b\\", "[1]", "{x}"]
-    ),
+    | st.sampled_from(["1e5", "T", "1234567890", "07", "nan", 'a "b" c', "back\\slash", '"\\', "a b\\", "[1]", "{x}"]),
     n_parents=st.integers(0, 3),
 )
 def test_extxyz_round_trip_keeps_identity(tmp_path_factory, id, n_parents):

@@ -14,9 +14,7 @@ from kappaforge.errors import InputError, suggestion
 
 def init(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="The folder to make.")],
-    template: Annotated[
-        str, typer.Option("--template", "-t", help="carbon (the paper's steps) or demo.")
-    ] = "carbon",
+    template: Annotated[str, typer.Option("--template", "-t", help="carbon (the paper's steps) or demo.")] = "carbon",
     keep: Annotated[bool, typer.Option("--keep", help="Leave settings that are there already as they are.")] = False,
 ) -> None:
     """Make a run folder with a commented campaign.toml."""
