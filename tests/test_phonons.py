@@ -22,6 +22,7 @@ from kappaforge.potentials.base import Batch, Prediction
 from kappaforge.potentials.registry import load
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.report.canvas import save
+from kappaforge.report.modes import mode_figures
 from kappaforge.report.phonons import (
     cumulative,
     cumulative_kappa_figure,
@@ -32,6 +33,7 @@ from kappaforge.report.phonons import (
     speeds_figure,
 )
 from kappaforge.screen.settings import ScreenSettings
+from kappaforge.transport.conductivity import conductivity
 from kappaforge.transport.dispersion import (
     Dispersion,
     density_of_states,
@@ -444,3 +446,18 @@ def test_command_refuses_what_makes_no_sense(poscar):
         ended = CliRunner().invoke(app, ["phonons", str(poscar), *QUICK, *options])
         assert isinstance(ended.exception, InputError), ended.output
         assert message in str(ended.exception)
+
+
+def test_modes_of_a_file_add_up_to_its_kappa_in_the_cumulative_figure(tmp_path):
+    crystals = {entry.name: entry.crystal for entry in known_carbons()}
+    constants = ForceConstantSettings(
+        fc2_face_distance_ang=5.0, fc3_face_distance_ang=4.5, fc3_cutoff_ang=2.0, displacement_ang=0.01
+    )
+    settings = KappaSettings(mesh=(5, 5, 5), force_constants=constants)
+    record = conductivity(crystals["diamond"], load("brenner"), settings, tmp_path)
+    (file,) = tmp_path.glob("kappa-m555.hdf5")
+    figures = mode_figures(file)
+    assert set(figures) == {"lifetimes", "linewidths", "speeds", "cumulative-kappa"}
+    (axes,) = figures["cumulative-kappa"].axes
+    tops = [np.max(line.get_ydata()) for line in axes.lines]
+    np.testing.assert_allclose(tops[:3], np.diag(record.kappa_rta_w_per_mk), rtol=1e-6)

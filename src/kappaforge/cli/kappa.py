@@ -64,7 +64,7 @@ def kappa(
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Folder that keeps every finished crystal, to go on from.")] = None,
     modes: Annotated[
-        Path | None, typer.Option(help="Write κ mode by mode here, ID/kappa-m*.hdf5, as phono3py's tools read it.")
+        Path | None, typer.Option(help="Write κ mode by mode here, ID/kappa-m*.hdf5 as phono3py does, and draw it.")
     ] = None,
     workers: Workers = 0,
     as_json: AsJson = False,
@@ -139,6 +139,8 @@ def kappa(
             records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=quiet)
         else:
             records = _kept(run, arguments, workers, loaded.digest, quiet=quiet)
+    if modes is not None:
+        _draw_modes(modes)
     if output is not None:
         write_crystals([record.crystal for record in records], output)
     if as_json:
@@ -149,6 +151,16 @@ def kappa(
     else:
         for record in records:
             show_candidate(record)
+
+
+def _draw_modes(folder: Path) -> None:
+    """Draw the modes beside each file of them."""
+    from kappaforge.report.canvas import save
+    from kappaforge.report.modes import mode_figures
+
+    for file in sorted(folder.glob("*/kappa-m*.hdf5")):
+        for name, figure in mode_figures(file).items():
+            save(figure, file.with_name(name))
 
 
 def _from_forces(folder: Path, settings: KappaSettings, modes: Path | None) -> CandidateRecord:
