@@ -461,3 +461,5 @@ def test_modes_of_a_file_add_up_to_its_kappa_in_the_cumulative_figure(tmp_path):
     (axes,) = figures["cumulative-kappa"].axes
     tops = [np.max(line.get_ydata()) for line in axes.lines]
     np.testing.assert_allclose(tops[:3], np.diag(record.kappa_rta_w_per_mk), rtol=1e-6)
+    left, right = axes.get_xlim()
+    assert right / left < 1e6, "modes that stand still do not stretch the axis"

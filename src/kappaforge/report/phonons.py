@@ -181,10 +181,17 @@ def cumulative_kappa_figure(mean_free_paths_ang: np.ndarray, mode_kappas_w_per_m
         half_nm = lengths_ang[np.searchsorted(sums, sums[-1] / 2)] / 10
         half = f"{half_nm:.3g}" if half_nm < 1000 else f"{half_nm:.0f}"
         axes.step(lengths_ang / 10, sums, where="post", label=f"{name} (half by {half} nm)", **look)
+    # modes that stand still but for round-off have mean free paths of 1e-40 nm and carry nothing
+    first_ang = min(lengths[np.searchsorted(sums, SHOWN_FROM * sums[-1])] for lengths, sums in curves.values())
+    axes.set_xlim(left=first_ang / 20)
     axes.set(xscale="log", xlabel="mean free path up to (nm)", ylabel="cumulative κ (W/(m·K))")
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure
+
+
+SHOWN_FROM = 1e-4
+"""Share of κ from which a cumulative curve is shown."""
 
 
 def cumulative(mean_free_paths_ang: np.ndarray, mode_kappas_w_per_mk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
