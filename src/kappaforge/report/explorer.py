@@ -41,7 +41,7 @@ def explorer_data(rows: Sequence[Row], crystals: Sequence[Crystal], name: str) -
     numeric: dict[str, tuple[Sequence[float | None], str, str]] = {
         MAP_X: ([row.map_x for row in rows], "arb. units", "map of the averaged SOAP descriptors"),
         MAP_Y: ([row.map_y for row in rows], "arb. units", "map of the averaged SOAP descriptors"),
-        KAPPA: ([row.kappa_rta_max_w_per_mk for row in rows], "W m⁻¹ K⁻¹", "largest eigenvalue of the κ tensor"),
+        KAPPA: ([row.kappa_rta_max_w_per_mk for row in rows], "W m⁻¹ K⁻¹", "largest eigenvalue of the κ(RTA) tensor"),
         DENSITY: ([crystal.density_g_per_cm3 for crystal in crystals], "g cm⁻³", "mass density"),
         "energy": ([row.energy_ev_per_atom for row in rows], "eV per atom", "potential energy"),
         "space group": ([row.space_group_number for row in rows], "", "number in the International Tables"),

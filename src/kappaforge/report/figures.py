@@ -21,7 +21,7 @@ from kappaforge.report.labels import name_points
 ULTRAHIGH_KAPPA_W_PER_MK = 800.0
 """The paper's limit of an ultrahigh conductor (doi 10.1038/s41524-025-01592-8, Results)."""
 
-KAPPA_LABEL = "largest eigenvalue of κ (W/(m·K))"
+KAPPA_LABEL = "largest eigenvalue of κ(RTA) (W/(m·K))"
 MARKERS = {"benchmark": "s", "neighbour": "^", "": "o"}
 ROLE_NAMES = {"benchmark": "benchmark", "neighbour": "neighbour", "": "crystal"}
 _RASTERISE_BEYOND = 2000

@@ -139,7 +139,8 @@ def _ranking(rows: Sequence[Row]) -> str:
     body = "\n".join(_table_row(rank, row, len(rows) - rank) for rank, row in enumerate(rows, start=1))
     return f"""<section id="table" aria-labelledby="table-title">
 <h2 id="table-title">Ranking by thermal conductivity</h2>
-<p class="quiet">κ max, mid and min are the eigenvalues of the κ tensor.
+<p class="quiet">κ max, mid and min are the eigenvalues of the κ(RTA) tensor;
+the table as CSV and JSON has the whole transport equation too.
 Click a header to sort, an id to see the crystal.</p>
 <div class="scroll" tabindex="0" role="region" aria-labelledby="table-title">
 <table id="ranking"><thead><tr>{head}</tr></thead>
