@@ -54,8 +54,9 @@ def three_phonon_scattering(three_phonon: ThreePhonon, integration: Integration 
             rate *= inverse[point, first] * inverse[one, second] * inverse[two, third]
             kept = rate > 0
             columns = place * n_bands + first, one * n_bands + second, two * n_bands + third, rate
-            entry = [each[kept].cpu().numpy() for each in columns]
-            found.append((*entry[:3], np.full(len(entry[0]), kind, dtype=np.int8), entry[3]))
+            *modes, rates = (each[kept].cpu().numpy() for each in columns)
+            short = [each.astype(np.int32) for each in modes]  # up to 1e8 numbers of far fewer modes
+            found.append((*short, np.full(len(rates), kind, dtype=np.int8), rates))
     ones, twos, threes, kinds, rates = (np.concatenate(column) for column in zip(*found, strict=True))
     return Scattering(ones, twos, threes, kinds, rates * _rate_factor() / len(grid.points))
 
