@@ -192,3 +192,16 @@ def test_extrapolation_never_makes_kappa_negative():
     combined = _combined(300.0, [coarse, fine], meshes)
     np.testing.assert_array_equal(combined.kappa_rta_w_per_mk, fine.rta)
     assert combined.mesh_error_w_per_mk == pytest.approx(10.0)
+
+
+def test_cutoff_of_zero_is_none(brenner, crystals):
+    """TOML has no null."""
+    small = replace(FORCES, fc3_face_distance_ang=4.0)
+    zero, none = (
+        conductivity(
+            crystals["diamond"], brenner, replace(ONE_MESH, force_constants=replace(small, fc3_cutoff_ang=cutoff))
+        )
+        for cutoff in (0.0, None)
+    )
+    assert zero.n_displacements == none.n_displacements
+    np.testing.assert_array_equal(zero.kappa_rta_w_per_mk, none.kappa_rta_w_per_mk)

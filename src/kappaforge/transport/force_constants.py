@@ -77,7 +77,7 @@ def displace_atoms(phonopy: Phonopy, displacement_ang: float) -> None:
 def phono3py_of(crystal: Crystal, protocol: PaperProtocol) -> Phono3py:
     """Set up phono3py with the crystal's own cell as the primitive one, and its pairs of displacements."""
     phono3py = phono3py_with(crystal, np.diag(protocol.supercell))
-    displace_pairs(phono3py, protocol.displacement_ang, protocol.fc3_cutoff_ang)
+    displace_pairs(phono3py, protocol.displacement_ang, protocol.fc3_cutoff_ang or None)
     return phono3py
 
 

@@ -28,8 +28,8 @@ class ForceConstantSettings:
     distance_between
         What that distance is between: opposite "faces" of the supercell, or periodic "images".
     fc3_cutoff_ang
-        Of finite displacements, in Å: a triplet is kept when *any* of its three pairs is closer. None displaces all
-        pairs.
+        Of finite displacements, in Å: a triplet is kept when *any* of its three pairs is closer. 0 or None displaces
+        all pairs.
     fc3_fit_cutoff_ang
         Of fits, in Å: a triplet is kept when *all* of its three pairs are closer, so this has to reach farther. With
         the carbon model, fits to 5.4 Å, which 5.2 becomes there, gave the κ of finite displacements to 3 Å within 1 %
@@ -77,9 +77,9 @@ class ForceConstantSettings:
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise InputError(f"[kappa.force_constants] {name}: expected a positive, finite number, got {value!r}")
-        if self.fc3_cutoff_ang is not None and not (isfinite(self.fc3_cutoff_ang) and self.fc3_cutoff_ang > 0):
+        if self.fc3_cutoff_ang is not None and not (isfinite(self.fc3_cutoff_ang) and self.fc3_cutoff_ang >= 0):
             raise InputError(
-                "[kappa.force_constants] fc3_cutoff_ang: expected a positive, finite number, or None for all pairs, "
+                "[kappa.force_constants] fc3_cutoff_ang: expected a positive, finite number, or 0 for all pairs, "
                 f"got {self.fc3_cutoff_ang!r}"
             )
         if not (isfinite(self.oversampling) and self.oversampling >= 1):

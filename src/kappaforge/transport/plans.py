@@ -160,7 +160,7 @@ def plan3(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> Third
     phono3py = phono3py_with(primitive.crystal, choice.matrix)
     distances_ang = pair_distances(phono3py.primitive)
     fit_cutoff_ang = cutoff_in_gap(distances_ang, settings.fc3_fit_cutoff_ang)
-    any_cutoff_ang = None if settings.fc3_cutoff_ang is None else cutoff_in_gap(distances_ang, settings.fc3_cutoff_ang)
+    any_cutoff_ang = cutoff_in_gap(distances_ang, settings.fc3_cutoff_ang) if settings.fc3_cutoff_ang else None
     near = distances_ang < fit_cutoff_ang
     known = near_pairs_of_triplets(phono3py.primitive, near) == 3
     size = Size.of(primitive, choice)

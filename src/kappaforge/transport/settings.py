@@ -42,8 +42,8 @@ class PaperProtocol:
     displacement_ang
         Length of each displacement, in Å.
     fc3_cutoff_ang
-        Two atoms are displaced together only when they are closer than this, in Å; None displaces all pairs. A triplet
-        keeps its third-order force constants as long as one of its pairs is closer.
+        Two atoms are displaced together only when they are closer than this, in Å; 0 or None displaces all pairs. A
+        triplet keeps its third-order force constants as long as one of its pairs is closer.
     fc3_negligible
         Third-order force constants below this fraction of the largest are skipped in the collisions.
     mesh_length_ang
@@ -61,9 +61,9 @@ class PaperProtocol:
         _check_three("kappa.paper", "supercell", self.supercell)
         for name in ("displacement_ang", "mesh_length_ang"):
             _check_number("kappa.paper", name, getattr(self, name), positive=True)
-        if self.fc3_cutoff_ang is not None and not (isfinite(self.fc3_cutoff_ang) and self.fc3_cutoff_ang > 0):
+        if self.fc3_cutoff_ang is not None and not (isfinite(self.fc3_cutoff_ang) and self.fc3_cutoff_ang >= 0):
             raise InputError(
-                f"[kappa.paper] fc3_cutoff_ang: expected a positive, finite number, or none for all pairs, "
+                f"[kappa.paper] fc3_cutoff_ang: expected a positive, finite number, or 0 for all pairs, "
                 f"got {self.fc3_cutoff_ang!r}"
             )
         if not 0 <= self.fc3_negligible < 1:
