@@ -14,10 +14,14 @@ from kappaforge.potentials.registry import load
 from kappaforge.transport.conductivity import conductivity
 from kappaforge.transport.converged import Tensors, _combined
 from kappaforge.transport.meshes import converged_meshes, extrapolated, keeps_symmetry, reciprocal_lengths
+from kappaforge.transport.modes import conduction_w_per_mk_per_ps, mode_kappas_w_per_mk
 from kappaforge.transport.order_settings import ForceConstantSettings
+from kappaforge.transport.orders import order2
+from kappaforge.transport.phonon_grid import phonon_grid
 from kappaforge.transport.primitive import primitive_crystal
 from kappaforge.transport.record import KappaRecord
 from kappaforge.transport.settings import KappaSettings
+from kappaforge.transport.solution import Solution
 
 FORCES = ForceConstantSettings(
     fc2_face_distance_ang=6.0,
@@ -205,3 +209,13 @@ def test_cutoff_of_zero_is_none(brenner, crystals):
     )
     assert zero.n_displacements == none.n_displacements
     np.testing.assert_array_equal(zero.kappa_rta_w_per_mk, none.kappa_rta_w_per_mk)
+
+
+def test_conduction_is_kappa_for_lifetimes_of_a_picosecond(brenner, crystals):
+    """Of the modes' own sum, with the same half width 1 / (4π ps) for each."""
+    second = order2(primitive_crystal(crystals["bct-C4"], 1e-3), brenner, FORCES)
+    grid = phonon_grid(second.phonopy, (3, 3, 3))
+    alive = grid.frequencies_thz[grid.irreducible] > 0
+    same = Solution(300.0, np.eye(3), None, np.where(alive, 1 / (4 * np.pi), 0.0), 0)
+    expected = np.trace(mode_kappas_w_per_mk(grid, same).sum(axis=(0, 1))) / 3
+    assert conduction_w_per_mk_per_ps(grid, 300.0) == pytest.approx(expected, rel=1e-9)

@@ -17,6 +17,7 @@ from kappaforge.transport.failure import TransportError
 from kappaforge.transport.force_constants import ForceConstants
 from kappaforge.transport.interaction import ThreePhonon, lattice_terms
 from kappaforge.transport.meshes import converged_meshes, extrapolated
+from kappaforge.transport.modes import conduction_w_per_mk_per_ps
 from kappaforge.transport.orders import SecondOrder, ThirdOrder, order2, order3, phono3py_of_orders
 from kappaforge.transport.phono3py_file import write_phono3py_file
 from kappaforge.transport.phonon_grid import phonon_grid
@@ -24,7 +25,7 @@ from kappaforge.transport.primitive import PrimitiveCrystal, symmetrised_tensor
 from kappaforge.transport.record import Clock, KappaAt, KappaRecord, Mesh, largest_eigenvalue
 from kappaforge.transport.scattering import isotope_rates_thz, three_phonon_scattering
 from kappaforge.transport.settings import KappaSettings
-from kappaforge.transport.solution import conduction_w_per_mk_per_ps, solve
+from kappaforge.transport.solution import solve
 from kappaforge.transport.stability import followable_mode, imaginary_mode, spectrum
 from kappaforge.transport.wigner import coherence_kappa_w_per_mk
 

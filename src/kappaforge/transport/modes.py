@@ -67,6 +67,14 @@ def w_per_mk(volume_ang3: float) -> float:
     return float(get_physical_units().EV * 1e24 * 1e-20 * 1e-12 / (volume_ang3 * 1e-30))
 
 
+def conduction_w_per_mk_per_ps(grid: PhononGrid, temperature_k: float) -> float:
+    """Return a third of the trace of Σ C v v / V: what κ would be for each ps of lifetime."""
+    squares = (grid.velocities_thz_ang[grid.irreducible] ** 2).sum(axis=2) / 3
+    capacities = heat_capacities_ev_per_k(grid, temperature_k)
+    total = np.einsum("q,ql,ql->", grid.multiplicity, capacities, squares) / len(grid.points)
+    return w_per_mk(grid.volume_ang3) * float(total)
+
+
 def mode_kappas_w_per_mk(grid: PhononGrid, solution: Solution) -> np.ndarray:
     """Return the share of each mode, with all modes equivalent to it, in κ of the relaxation-time approximation.
 

@@ -176,15 +176,3 @@ def _conjugate_gradients(
             "failed", f"the transport equation is not solved after {MOST_ITERATIONS} iterations: take a finer mesh"
         )
     return found.reshape(shape) / roots, iterations
-
-
-def conduction_w_per_mk_per_ps(grid: PhononGrid, temperature_k: float) -> float:
-    """Return a third of the trace of Σ C v v / V: what κ would be for each ps of lifetime."""
-    units = get_physical_units()
-    x = grid.frequencies_thz[grid.irreducible] * units.THzToEv / (2 * units.KB * temperature_k)
-    alive = x > 0
-    capacities = np.where(alive, (x / np.sinh(np.where(alive, x, 1.0))) ** 2, 0.0)
-    squares = (grid.velocities_thz_ang[grid.irreducible] ** 2).sum(axis=2) / 3
-    total = np.einsum("q,ql,ql->", grid.multiplicity, capacities, squares) / len(grid.points)
-    # k_B in J/K, (Å THz)² in m²/s², Å³ in m³, ps
-    return float(units.KB * units.EV * total * 1e4 / (grid.volume_ang3 * 1e-30) * 1e-12)
