@@ -12,7 +12,7 @@ from kappaforge.dataset.distances import shortest_distance_ang
 from kappaforge.errors import InputError
 from kappaforge.generate.attempt import compatible, covalent_spheres_ang3
 from kappaforge.generate.base import Generator, Proposal, proposal_id
-from kappaforge.generate.registry import available, load
+from kappaforge.generate.registry import load
 from kappaforge.generate.settings import GenerateSettings
 
 SETTINGS = GenerateSettings(min_atoms=2, max_atoms=6)
