@@ -1,6 +1,8 @@
 """The flow: patterns, ways, network, solvers, training."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -336,6 +338,30 @@ def test_training_goes_on_from_a_generator(small_flow):
     assert any(not torch.equal(one, two) for one, two in zip(weights(start), weights(further), strict=True))
 
 
+def test_processes_of_torchrun_share_batches_and_end_with_the_same_weights(tmp_path):
+    script = tmp_path / "shared.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from kappaforge.generate.training import TrainingSettings, train\n"
+        "torch.manual_seed(0)\n"
+        "network = torch.nn.Linear(1, 1)\n"
+        "seen = []\n"
+        "def losses(batch, rng):\n"
+        "    seen.append(float(batch))\n"
+        "    return {'loss': (network(batch) - 3 * batch).square().sum()}\n"
+        "settings = TrainingSettings(epochs=3, averaging=0.0, schedule='constant', clip=0.0)\n"
+        "batches = lambda rng: [torch.full((1, 1), float(n)) for n in range(4)]\n"
+        "train(network, losses, batches, settings=settings, seed=0, identity='')\n"
+        "rank = torch.distributed.get_rank()\n"
+        "torch.save((seen, network.weight.item(), network.bias.item()), f'{sys.argv[1]}/{rank}.pt')\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*command, str(script), str(tmp_path)], check=True, capture_output=True, timeout=120)
+    (seen, *weights), (other, *others) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert sorted(seen + other) == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0]
+    assert weights == others
+
+
 def test_losses_that_are_not_finite_stop_the_training():
     network = torch.nn.Linear(1, 1)
     with pytest.raises(InputError, match="the loss is nan in epoch 1"):
@@ -357,6 +383,7 @@ def test_losses_are_those_of_a_perfect_network(rng):
 
     class Perfect(torch.nn.Module):
         settings = replace(SMALL, latent=0)
+        weight = torch.nn.Parameter(torch.zeros(1))
 
         def forward(self, state, now, types, latent):
             _, displacements, strains = ways.at(now)
