@@ -32,6 +32,8 @@ class GenerateSettings:
         Predictions on the way from a random start to a crystal; 0 for the generator's own number.
     solver
         A name of `kappaforge.generate.solvers.SOLVERS`, for the flow.
+    best_of
+        Drafts of each proposal of the flow, of which the one is taken that its network finds nearest to a crystal.
     volume_factor
         For ``random``: bounds of the cell's volume in units of the volume of its atoms' covalent spheres. The default
         gives carbon 2.2 to 3.6 g/cm³ and suits covalent crystals; ionic and metallic ones are denser (1.2 to 2.5).
@@ -56,6 +58,7 @@ class GenerateSettings:
     enumerated: float = 0.3
     steps: int = 0
     solver: str = "predictor-corrector"
+    best_of: int = 2
     volume_factor: tuple[float, float] = (3.0, 4.9)
     min_distance_factor: float = 0.8
     max_attempts: int = 20
@@ -70,6 +73,7 @@ class GenerateSettings:
             ("max_placements", 1),
             ("min_operations", 1),
             ("steps", 0),
+            ("best_of", 1),
         ):
             if getattr(self, name) < least:
                 raise InputError(f"[generate] {name}: expected {least} or more, got {getattr(self, name)}")

@@ -164,6 +164,7 @@ class Flow:
                 seed=seed,
                 source=self.name,
                 latent=latent,
+                best_of=self.settings.best_of,
                 max_attempts=self.settings.max_attempts,
                 min_distance_factor=self.settings.min_distance_factor,
             )

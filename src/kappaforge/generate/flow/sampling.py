@@ -19,8 +19,12 @@ from kappaforge.generate.flow.path import start_cell
 from kappaforge.generate.pattern import Pattern
 from kappaforge.generate.solvers import Rest, Solver, State, times
 
-STEPS = 40
+STEPS = 25
 """Predictions on the way, of which more change nothing that relaxation does not."""
+
+
+JUDGED_AT = 0.9
+"""Time that the network is told when it judges a draft; at later times it judges worse which relax to low energies."""
 
 
 class Draft(NamedTuple):
@@ -74,6 +78,25 @@ class Sampler(NamedTuple):
             for place, end in zip(members, self._together([starts[m] for m in members], told), strict=True):
                 ends[place] = end
         return ends
+
+    @torch.no_grad()
+    def unrest(self, drafts: Sequence[Draft]) -> np.ndarray:
+        """Return how far the network thinks these are from crystals, shape (n,).
+
+        It is told that the time is 0.9. The root mean square displacement that it then asks for, in cube roots of the
+        volume per atom, plus the norm of the strain.
+        """
+        found = np.full(len(drafts), np.inf)
+        sizes = np.array([len(draft.pattern) for draft in drafts])
+        for size in np.unique(sizes):
+            members = [int(place) for place in np.flatnonzero(sizes == size)]
+            state = batch_of([drafts[m] for m in members])
+            types = torch.tensor([self._types(drafts[m].pattern) for m in members])
+            rest = self.network(state, torch.full((len(members),), JUDGED_AT), types)
+            lengths = (torch.linalg.det(state.cells).abs() / size) ** (1 / 3)
+            moves = rest.displacements_ang.square().sum(-1).mean(-1).sqrt() / lengths
+            found[members] = (moves + rest.strains.square().sum((-1, -2)).sqrt()).double().numpy()
+        return found
 
     def _together(self, starts: list[Draft], latents: torch.Tensor | None) -> list[Draft | None]:
         types = torch.tensor([self._types(start.pattern) for start in starts])
@@ -129,32 +152,46 @@ def propose(
     seed: int,
     source: str,
     latent: np.ndarray | None,
+    best_of: int,
     max_attempts: int,
     min_distance_factor: float,
 ) -> list[Proposal]:
-    """Make the proposals of these numbers; those whose atoms come too close are drawn anew, up to `max_attempts` times.
+    """Make the proposals of these numbers, each the best of some drafts by the network's own judgement.
 
-    `draw` gives a pattern, or None where there is none such as is wanted.
+    Those whose atoms come too close are drawn anew, up to `max_attempts` times. `draw` gives a pattern, or None where
+    there is none such as is wanted.
     """
     found: dict[int, Proposal] = {}
     for trial in range(max_attempts):
-        starts: dict[int, Draft] = {}
+        owners: list[int] = []
+        starts: list[Draft] = []
         for number in numbers:
             if number in found and found[number].status == "ok":
                 continue
             rng = np.random.default_rng([seed, number, trial])
-            pattern = draw(rng)
-            if pattern is None:
+            patterns = [pattern for _ in range(best_of) if (pattern := draw(rng)) is not None]
+            if not patterns:
                 reason = "no sites of the space groups asked for hold such atoms"
                 found[number] = Proposal(proposal_id(number), "failed", reason=reason)
-            else:
-                starts[number] = sampler.start(pattern, rng)
+            starts += [sampler.start(pattern, rng) for pattern in patterns]
+            owners += [number] * len(patterns)
         if not starts:
             break
         latents = None if latent is None else np.repeat(latent[None], len(starts), axis=0)
-        for number, end in zip(starts, sampler.ends(list(starts.values()), latents), strict=True):
+        for number, end in _best(sampler, owners, sampler.ends(starts, latents)).items():
             made = proposal(number, end, source)
             if made.crystal is not None and too_close(made.crystal, min_distance_factor):
                 made = Proposal(made.id, "failed", reason=f"its atoms come too close (in {trial + 1} attempts)")
             found[number] = made
     return [found[number] for number in numbers]
+
+
+def _best(sampler: Sampler, owners: Sequence[int], ends: Sequence[Draft | None]) -> dict[int, Draft | None]:
+    """Return the draft of each owner that is nearest to a crystal; None where all collapsed."""
+    kept: dict[int, Draft | None] = dict.fromkeys(owners)
+    whole = [(owner, end) for owner, end in zip(owners, ends, strict=True) if end is not None]
+    unrest = sampler.unrest([end for _, end in whole])
+    for place in np.argsort(-unrest, kind="stable"):  # the nearest comes last
+        owner, end = whole[place]
+        kept[owner] = end
+    return kept
