@@ -14,16 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 from pymatgen.core.structure_matcher import StructureMatcher
 
 from kappaforge.crystal import Crystal
+from kappaforge.screen.lattices import LatticeIndex, is_reduced
 from kappaforge.screen.settings import ScreenSettings
 
-ROUNDING = 1e-6
-"""Slack of the lattice test against round-off: it may only reject what the full comparison rejects as well."""
-
-_Bucket = tuple[int, ...]
+_Composition = tuple[int, ...]
 """The sorted atomic numbers of a primitive cell; only crystals of the same can match."""
 
 
@@ -33,7 +31,37 @@ class _Reduced:
 
     index: int
     structure: Structure
-    bucket: _Bucket
+    composition: _Composition
+
+
+class _Bucket:
+    """The crystals of one composition that others are compared to, in their order."""
+
+    def __init__(self, matcher: StructureMatcher) -> None:
+        self._matcher = matcher
+        self._members: list[_Reduced] = []
+        self._lattices = LatticeIndex(matcher.ltol, matcher.angle_tol)
+
+    def add(self, reduced: _Reduced) -> None:
+        """Append a crystal."""
+        self._members.append(reduced)
+        self._lattices.add(reduced.structure.lattice.matrix)
+
+    def first_fitting(self, reduced: _Reduced) -> int:
+        """Return the index of the first member that fits, or -1.
+
+        The matcher compares sites only in bases of the member's lattice that are close to the crystal's. Looking these
+        up rejects early and never wrongly, and spares nine in ten of the full comparisons, which copy both structures.
+        """
+        cell = reduced.structure.lattice.matrix
+        if is_reduced(cell):
+            members: Iterable[_Reduced] = (self._members[number] for number in self._lattices.close_to(cell))
+        else:  # the index does not list all bases close to such a cell
+            members = self._members
+        for member in members:
+            if self._matcher.fit(member.structure, reduced.structure, skip_structure_reduction=True):
+                return member.index
+        return -1
 
 
 def group(crystals: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
@@ -53,15 +81,14 @@ def group(crystals: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
     np.ndarray
         Integers, shape (n_crystals,).
     """
-    matcher = _matcher(settings)
-    representatives: dict[_Bucket, list[_Reduced]] = defaultdict(list)
+    buckets = _buckets(settings)
     labels = np.arange(len(crystals))
     for reduced in _reduce(crystals):
-        bucket = representatives[reduced.bucket]
-        labels[reduced.index] = _first_fitting(bucket, reduced, matcher)
+        bucket = buckets[reduced.composition]
+        labels[reduced.index] = bucket.first_fitting(reduced)
         if labels[reduced.index] < 0:
             labels[reduced.index] = reduced.index
-            bucket.append(reduced)
+            bucket.add(reduced)
     return labels
 
 
@@ -80,18 +107,18 @@ def match(crystals: Sequence[Crystal], reference: Sequence[Crystal], settings: S
     np.ndarray
         Integers, shape (n_crystals,).
     """
-    matcher = _matcher(settings)
-    known: dict[_Bucket, list[_Reduced]] = defaultdict(list)
+    buckets = _buckets(settings)
     for reduced in _reduce(reference):
-        known[reduced.bucket].append(reduced)
+        buckets[reduced.composition].add(reduced)
     found = np.full(len(crystals), -1)
     for reduced in _reduce(crystals):
-        found[reduced.index] = _first_fitting(known.get(reduced.bucket, ()), reduced, matcher)
+        found[reduced.index] = buckets[reduced.composition].first_fitting(reduced)
     return found
 
 
-def _matcher(settings: ScreenSettings) -> StructureMatcher:
-    return StructureMatcher(ltol=settings.ltol, stol=settings.stol, angle_tol=settings.angle_tol_deg)
+def _buckets(settings: ScreenSettings) -> defaultdict[_Composition, _Bucket]:
+    matcher = StructureMatcher(ltol=settings.ltol, stol=settings.stol, angle_tol=settings.angle_tol_deg)
+    return defaultdict(lambda: _Bucket(matcher))
 
 
 def _reduce(crystals: Iterable[Crystal]) -> Iterable[_Reduced]:
@@ -103,25 +130,3 @@ def _reduce(crystals: Iterable[Crystal]) -> Iterable[_Reduced]:
         except ValueError:  # pymatgen's way to say that the cell is too distorted for the reduction to end
             continue
         yield _Reduced(index, structure, tuple(sorted(structure.atomic_numbers)))
-
-
-def _first_fitting(candidates: Iterable[_Reduced], reduced: _Reduced, matcher: StructureMatcher) -> int:
-    for candidate in candidates:
-        if _lattices_fit(candidate.structure, reduced.structure, matcher) and matcher.fit(
-            candidate.structure, reduced.structure, skip_structure_reduction=True
-        ):
-            return candidate.index
-    return -1
-
-
-def _lattices_fit(first: Structure, second: Structure, matcher: StructureMatcher) -> bool:
-    """Tell whether any basis of the first lattice, scaled to the second's volume, is close to the second's.
-
-    The matcher compares sites only in such bases, so this rejects early and never wrongly; it spares nine in ten of the
-    full comparisons, which copy both structures.
-    """
-    scaled = Lattice(first.lattice.matrix * (second.volume / first.volume) ** (1 / 3))
-    mappings = scaled.find_all_mappings(
-        second.lattice, ltol=matcher.ltol + ROUNDING, atol=matcher.angle_tol + ROUNDING, skip_rotation_matrix=True
-    )
-    return any(round(abs(np.linalg.det(basis))) == 1 for _, _, basis in mappings)
