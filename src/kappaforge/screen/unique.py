@@ -9,59 +9,13 @@ Ours is pymatgen's: go through the crystals in order; each joins the first repre
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from pymatgen.core import Structure
-from pymatgen.core.structure_matcher import StructureMatcher
 
 from kappaforge.crystal import Crystal
-from kappaforge.screen.lattices import LatticeIndex, is_reduced
 from kappaforge.screen.settings import ScreenSettings
-
-_Composition = tuple[int, ...]
-"""The sorted atomic numbers of a primitive cell; only crystals of the same can match."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Reduced:
-    """A crystal in its reduced primitive cell."""
-
-    index: int
-    structure: Structure
-    composition: _Composition
-
-
-class _Bucket:
-    """The crystals of one composition that others are compared to, in their order."""
-
-    def __init__(self, matcher: StructureMatcher) -> None:
-        self._matcher = matcher
-        self._members: list[_Reduced] = []
-        self._lattices = LatticeIndex(matcher.ltol, matcher.angle_tol)
-
-    def add(self, reduced: _Reduced) -> None:
-        """Append a crystal."""
-        self._members.append(reduced)
-        self._lattices.add(reduced.structure.lattice.matrix)
-
-    def first_fitting(self, reduced: _Reduced) -> int:
-        """Return the index of the first member that fits, or -1.
-
-        The matcher compares sites only in bases of the member's lattice that are close to the crystal's. Looking these
-        up rejects early and never wrongly, and spares nine in ten of the full comparisons, which copy both structures.
-        """
-        cell = reduced.structure.lattice.matrix
-        if is_reduced(cell):
-            members: Iterable[_Reduced] = (self._members[number] for number in self._lattices.close_to(cell))
-        else:  # the index does not list all bases close to such a cell
-            members = self._members
-        for member in members:
-            if self._matcher.fit(member.structure, reduced.structure, skip_structure_reduction=True):
-                return member.index
-        return -1
+from kappaforge.similar import Library, reduced_crystals
 
 
 def group(crystals: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
@@ -81,14 +35,14 @@ def group(crystals: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
     np.ndarray
         Integers, shape (n_crystals,).
     """
-    buckets = _buckets(settings)
+    representatives = _library(settings)
     labels = np.arange(len(crystals))
-    for reduced in _reduce(crystals):
-        bucket = buckets[reduced.composition]
-        labels[reduced.index] = bucket.first_fitting(reduced)
-        if labels[reduced.index] < 0:
-            labels[reduced.index] = reduced.index
-            bucket.add(reduced)
+    for reduced in reduced_crystals(crystals):
+        label = representatives.first_fitting(reduced)
+        if label < 0:
+            representatives.add(reduced)
+        else:
+            labels[reduced.index] = label
     return labels
 
 
@@ -107,26 +61,14 @@ def match(crystals: Sequence[Crystal], reference: Sequence[Crystal], settings: S
     np.ndarray
         Integers, shape (n_crystals,).
     """
-    buckets = _buckets(settings)
-    for reduced in _reduce(reference):
-        buckets[reduced.composition].add(reduced)
+    known = _library(settings)
+    for reduced in reduced_crystals(reference):
+        known.add(reduced)
     found = np.full(len(crystals), -1)
-    for reduced in _reduce(crystals):
-        found[reduced.index] = buckets[reduced.composition].first_fitting(reduced)
+    for reduced in reduced_crystals(crystals):
+        found[reduced.index] = known.first_fitting(reduced)
     return found
 
 
-def _buckets(settings: ScreenSettings) -> defaultdict[_Composition, _Bucket]:
-    matcher = StructureMatcher(ltol=settings.ltol, stol=settings.stol, angle_tol=settings.angle_tol_deg)
-    return defaultdict(lambda: _Bucket(matcher))
-
-
-def _reduce(crystals: Iterable[Crystal]) -> Iterable[_Reduced]:
-    """Reduce each crystal once, as ``StructureMatcher`` would for every pair; skip those it cannot reduce."""
-    for index, crystal in enumerate(crystals):
-        try:
-            niggli = crystal.to_pymatgen().get_reduced_structure(reduction_algo="niggli")
-            structure = niggli.get_primitive_structure()
-        except ValueError:  # pymatgen's way to say that the cell is too distorted for the reduction to end
-            continue
-        yield _Reduced(index, structure, tuple(sorted(structure.atomic_numbers)))
+def _library(settings: ScreenSettings) -> Library:
+    return Library(settings.ltol, settings.stol, settings.angle_tol_deg)

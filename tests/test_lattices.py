@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice
 
-from kappaforge.screen.lattices import LatticeIndex, is_reduced
+from kappaforge.lattices import LatticeIndex, is_reduced
 
 
 def niggli(cell):
