@@ -121,14 +121,13 @@ def _chemistry_table(evaluation: Evaluation) -> Table:
 
 
 def _published_table(evaluation: Evaluation) -> Table:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from kappaforge.generate.metrics.published import CARBON_24
 
-    table = Table(
-        "model", "match (%)", "RMSE", "valid (%)", "COV-R (%)", "COV-P (%)", "ρ (g/cm³)", "E (eV/atom)", "source",
-        title="CDVAE's metrics; ρ and E are Wasserstein distances to the test set",
-    )  # fmt: skip
+    headers = ("match (%)", "RMSE", "valid (%)", "COV-R (%)", "COV-P (%)", "W(ρ)", "W(E)")
+    title = "Carbon-24 by CDVAE's metrics; W are Wasserstein distances to the test set in g/cm³ and eV/atom"
+    table = Table(Column("model", no_wrap=True), *headers, Column("source", no_wrap=True), title=title)
     for name, raw in evaluation.raw.items():
         table.add_row(name, *_cdvae_cells(raw), "this run")
     for model in CARBON_24:

@@ -41,13 +41,13 @@ DIFFCSP = "arXiv 2309.04475"
 FLOWMM = "arXiv 2406.04713"
 
 CARBON_24 = (
-    Published("CDVAE, reconstruction", CDVAE, 55.22, 0.1251, 100.0, 99.80, 83.08, 0.1407, 0.2850),
-    Published("CDVAE, prediction, 1 sample", DIFFCSP, 17.09, 0.2969),
-    Published("CDVAE, prediction, 20 samples", DIFFCSP, 88.37, 0.2286),
-    Published("DiffCSP, prediction, 1 sample", DIFFCSP, 17.54, 0.2759, 100.0, 99.90, 97.27, 0.0805, 0.0820),
-    Published("DiffCSP, prediction, 20 samples", DIFFCSP, 88.47, 0.2192),
-    Published("FlowMM, prediction, 1 sample", FLOWMM, 23.47, 0.4122),
-    Published("FlowMM, prediction, 20 samples", FLOWMM, 84.15, 0.3301),
+    Published("CDVAE, reconstructed", CDVAE, 55.22, 0.1251, 100.0, 99.80, 83.08, 0.1407, 0.2850),
+    Published("CDVAE, 1 sample", DIFFCSP, 17.09, 0.2969),
+    Published("CDVAE, 20 samples", DIFFCSP, 88.37, 0.2286),
+    Published("DiffCSP, 1 sample", DIFFCSP, 17.54, 0.2759, 100.0, 99.90, 97.27, 0.0805, 0.0820),
+    Published("DiffCSP, 20 samples", DIFFCSP, 88.47, 0.2192),
+    Published("FlowMM, 1 sample", FLOWMM, 23.47, 0.4122),
+    Published("FlowMM, 20 samples", FLOWMM, 84.15, 0.3301),
 )
 
 NOT_COMPARABLE = (
