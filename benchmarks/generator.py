@@ -20,7 +20,8 @@ NONE = "–"
 
 def evaluated(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the evaluation of one generator as the command prints it."""
-    folder = options.output / name
+    stem = Path(name).stem
+    folder = options.output / stem
     command = [sys.executable, "-c", "from kappaforge.cli.main import main; main()"]
     command += ["evaluate-generator", name, "--run", str(folder), "-n", str(options.n), "--seed", str(options.seed)]
     command += ["--controls", str(options.controls), "--potential", options.potential]
@@ -29,7 +30,7 @@ def evaluated(name: str, options: argparse.Namespace) -> dict[str, Any]:
         for path in paths:
             command += [flag, path]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    (options.output / f"{name}.json").write_text(done.stdout, encoding="utf-8")
+    (options.output / f"{stem}.json").write_text(done.stdout, encoding="utf-8")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -118,7 +119,7 @@ def _number(value: float | None, digits: int = 4) -> str:
 def main() -> None:
     """Evaluate the generators and write ``generator.md``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("generators", nargs="+", help="names")
+    parser.add_argument("generators", nargs="+", help="names, or files of trained ones")
     parser.add_argument("--data", action="append", default=[], help="training crystals; may be repeated")
     parser.add_argument("--test", action="append", default=[], help="crystals no generator has seen")
     parser.add_argument("-n", type=int, default=1000, help="proposals of each generator")

@@ -15,7 +15,8 @@ from kappaforge.campaign.evaluation import (
     propose_perturbed,
     relaxed_yield,
 )
-from kappaforge.campaign.evaluation_tasks import Proposed
+from kappaforge.campaign.evaluation_raw import reconstruction_rate
+from kappaforge.campaign.evaluation_tasks import Proposed, reconstruct
 from kappaforge.campaign.memo import Memo
 from kappaforge.campaign.progress import Silence
 from kappaforge.cli.main import app
@@ -26,6 +27,7 @@ from kappaforge.engine.settings import EngineSettings
 from kappaforge.errors import InputError
 from kappaforge.generate.base import Proposal, proposal_id
 from kappaforge.generate.perturbed import parents_of, perturb
+from kappaforge.generate.registry import load as load_generator
 from kappaforge.generate.settings import GenerateSettings
 from kappaforge.potentials.registry import load
 from kappaforge.store.run_folder import RunFolder
@@ -119,10 +121,21 @@ def test_perturbed_crystals_do_not_depend_on_the_batch(carbons, memo):
 
 
 def test_proposals_are_cut_to_whole_batches(memo):
-    batches = propose(memo, GenerateSettings(max_atoms=4), 6, EvaluationSettings(batch_size=2))
-    assert [len(batch.proposals) for batch in batches] == [2, 2, 2]
-    assert [len(first_proposals(batches, n)) for n in (1, 2, 3, 6, 100)] == [1, 1, 2, 3, 3]
+    batches = propose(memo, GenerateSettings(max_atoms=4), 18, EVALUATION)
+    assert [len(batch.proposals) for batch in batches] == [16, 2]
+    assert [len(first_proposals(batches, n)) for n in (1, 16, 17, 18, 100)] == [1, 1, 2, 2, 2]
     assert all(batch.cpu_seconds > 0 for batch in batches)
+
+
+def test_learned_generators_reconstruct(memo, small_flow, carbons):
+    settings = GenerateSettings(generator=str(small_flow))
+    test = [carbons["diamond"], carbons["bct-C4"], carbons["lonsdaleite"]]
+    result = reconstruction_rate(memo, settings, load_generator(str(small_flow), settings).digest, test, 0)
+    assert result.n == 3
+    assert 0 <= result.rate <= 1
+    assert result.corrected_rmse <= 0.5
+    with pytest.raises(InputError, match="'random' is not a learned one"):
+        reconstruct(GenerateSettings(), test, 0)
 
 
 def run(folder, *options):
@@ -156,6 +169,7 @@ def test_command_evaluates_the_random_generator_and_resumes(tmp_path, carbons):
     assert again == answer, "CPU times too: everything was looked up"
     text = run(tmp_path / "run", "--test", str(test))
     assert "per CPU-hour" in text
+    assert "the generator is not a learned one" in text
     assert "arXiv 2110.06197" in text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kappaforge.campaign.evaluation import (
@@ -24,7 +25,8 @@ from kappaforge.crystal import Crystal
 from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.errors import InputError
 from kappaforge.generate import registry as generators
-from kappaforge.generate.metrics.matching import Reconstructs
+from kappaforge.generate.base import Generator, LearnedGenerator
+from kappaforge.generate.metrics.matching import MatchRate
 from kappaforge.generate.metrics.published import CARBON_24, NOT_COMPARABLE
 from kappaforge.generate.perturbed import NAME as PERTURBED
 from kappaforge.generate.settings import GenerateSettings
@@ -48,6 +50,8 @@ class Evaluation:
         Before relaxation, by source, the generator first.
     yields
         After relaxation, the generator first, then the controls.
+    note
+        Why nothing was reconstructed; empty where it was.
     """
 
     elements: tuple[str, ...]
@@ -57,6 +61,7 @@ class Evaluation:
     potential_digest: str
     raw: Mapping[str, RawMetrics]
     yields: tuple[Yield, ...]
+    note: str
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it in JSON's types, with rates and the published figures; what is not a number is null."""
@@ -74,6 +79,7 @@ class Evaluation:
             "generator_digest": self.generator_digest,
             "potential": self.potential,
             "potential_digest": self.potential_digest,
+            "note": self.note,
             "raw": {name: asdict(metrics) for name, metrics in self.raw.items()},
             "relaxed": yields,
             "published_carbon_24": [asdict(each) for each in CARBON_24],
@@ -128,22 +134,45 @@ def evaluate_generator(
         raise InputError("--data: give the known crystals of these elements; only those of carbon are built in")
     known = known_crystals(memo, carbons or references, potential, evaluation)
 
-    sources = {settings.generator: propose(memo, settings, n, evaluation)}
-    if n_controls and settings.generator != RANDOM:
+    name = _label(settings)
+    sources = {name: propose(memo, settings, n, evaluation)}
+    if n_controls and name != RANDOM:
         sources[RANDOM] = propose(memo, replace(settings, generator=RANDOM), n_controls, evaluation)
     if n_controls:
         sources[PERTURBED] = propose_perturbed(memo, references, n_controls, evaluation)
-    reconstructed = None
-    if test and isinstance(generator, Reconstructs):
-        reconstructed = reconstruction_rate(memo, settings, generator.digest, test, evaluation.seed)
-    raw = {}
-    for name, proposed in sources.items():
-        rate = reconstructed if name == settings.generator else None
-        raw[name] = raw_metrics(memo, first_proposals(proposed, RAW_SAMPLE), test, potential, rate)
+    reconstructed, note = _reconstruction(memo, generator, settings, test, evaluation)
+    raw = {
+        source: raw_metrics(
+            memo, first_proposals(proposed, RAW_SAMPLE), test, potential, reconstructed if source == name else None
+        )
+        for source, proposed in sources.items()
+    }
     yields = _yields(memo, sources, known, references, potential, evaluation)
-    return Evaluation(
-        settings.elements, settings.generator, generator.digest, potential.name, potential.digest, raw, yields
-    )
+    return Evaluation(settings.elements, name, generator.digest, potential.name, potential.digest, raw, yields, note)
+
+
+def _label(settings: GenerateSettings) -> str:
+    """Return the generator's name, of a file its stem."""
+    return settings.generator if settings.generator in generators.available() else Path(settings.generator).stem
+
+
+def _reconstruction(
+    memo: Memo,
+    generator: Generator,
+    settings: GenerateSettings,
+    test: Sequence[Crystal],
+    evaluation: EvaluationSettings,
+) -> tuple[MatchRate | None, str]:
+    """Return CDVAE's match rate over the test set, or None and why."""
+    if not test:
+        return None, "nothing was reconstructed: there is no test set"
+    if not isinstance(generator, LearnedGenerator):
+        return None, "nothing was reconstructed: the generator is not a learned one"
+    try:
+        generator.encode(test[:1])
+    except InputError as error:
+        return None, f"nothing was reconstructed: {error}"
+    return reconstruction_rate(memo, settings, generator.digest, test, evaluation.seed), ""
 
 
 def _yields(

@@ -135,7 +135,7 @@ class EvaluationSettings:
     seed
         Of all proposals.
     batch_size
-        Crystals in one task.
+        Crystals in one task of relaxation.
     """
 
     relax: RelaxSettings = field(default_factory=RelaxSettings)
@@ -148,10 +148,9 @@ def propose(
     memo: Memo, settings: GenerateSettings, n: int, evaluation: EvaluationSettings
 ) -> list[evaluation_tasks.Proposed]:
     """Return the first `n` proposals of the generator that the settings name, batch by batch."""
-    digest = generators.load(settings.generator, settings).digest
-    batches = _batches(n, evaluation.batch_size)
-    arguments = [(settings, evaluation.seed, first, size) for first, size in batches]
-    return memo.map(f"generate {settings.generator}", 1, evaluation_tasks.propose, arguments, digest)
+    generator = generators.load(settings.generator, settings)
+    arguments = [(settings, evaluation.seed, first, size) for first, size in _batches(n, generator.batch)]
+    return memo.map("generate", 1, evaluation_tasks.propose, arguments, generator.digest)
 
 
 def propose_perturbed(

@@ -101,8 +101,7 @@ def reconstruction_rate(
     memo: Memo, settings: GenerateSettings, digest: str, test: Sequence[Crystal], seed: int
 ) -> MatchRate:
     """Return CDVAE's match rate of a generator that can reconstruct, over the whole test set."""
-    batches = list(chunks(test, BATCH))
-    arguments = [(settings, batch, seed) for batch in batches]
+    arguments = [(settings, batch, seed + number) for number, batch in enumerate(chunks(test, BATCH))]
     made = chain.from_iterable(memo.map("reconstruct", 1, tasks.reconstruct, arguments, digest))
     return reconstruction(list(made), test)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.generate import registry as generators
-from kappaforge.generate.base import Proposal
+from kappaforge.generate.base import LearnedGenerator, Proposal
 from kappaforge.generate.metrics.fingerprint import structure_fingerprint
-from kappaforge.generate.metrics.matching import Reconstructs, distances_to_nearest
+from kappaforge.generate.metrics.matching import distances_to_nearest
 from kappaforge.generate.metrics.validity import RawQuality, compositionally_valid, raw_quality, structurally_valid
 from kappaforge.generate.perturbed import perturb
 from kappaforge.generate.settings import GenerateSettings
@@ -111,10 +111,9 @@ def nearest(references: Sequence[Crystal], made: Sequence[Crystal]) -> list[floa
     return distances_to_nearest(references, made)
 
 
-def reconstruct(settings: GenerateSettings, crystals: Sequence[Crystal], seed: int) -> list[Crystal]:
-    """Encode crystals and decode them again; raises `InputError` for a generator that cannot."""
+def reconstruct(settings: GenerateSettings, crystals: Sequence[Crystal], seed: int) -> list[Crystal | None]:
+    """Encode crystals and decode them again, None where nothing came out; only learned generators can."""
     generator = generators.load(settings.generator, settings)
-    if not isinstance(generator, Reconstructs):
-        raise InputError(f"generator {generator.name!r} cannot reconstruct crystals")
-    made = generator.reconstruct(crystals, seed=seed)
-    return [replace(crystal, id=original.id) for crystal, original in zip(made, crystals, strict=True)]
+    if not isinstance(generator, LearnedGenerator):
+        raise InputError(f"generator {settings.generator!r} is not a learned one, so that it cannot reconstruct")
+    return [proposal.crystal for proposal in generator.reconstruct(crystals, seed=seed)]

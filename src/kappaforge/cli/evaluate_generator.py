@@ -26,7 +26,7 @@ ROWS_OF_GROWTH = 10
 
 
 def evaluate_generator(
-    generator: Annotated[str, typer.Argument(metavar="GENERATOR", help="A generator's name.")],
+    generator: Annotated[str, typer.Argument(metavar="GENERATOR", help="A name, or the file of a trained one.")],
     run: Annotated[Path, typer.Option("--run", help="Folder that keeps what was computed; the same again goes on.")],
     data: Annotated[
         list[Path] | None,
@@ -93,6 +93,8 @@ def _show(evaluation: Evaluation) -> None:
         show_table(_published_table(evaluation))
         for line in NOT_COMPARABLE:
             out.print(f"- {line}", highlight=False)
+    if evaluation.note:
+        out.print(f"- {evaluation.note}", highlight=False)
     show_table(_yield_table(evaluation))
     show_table(_growth_table(evaluation.yields[0]))
     for each in evaluation.yields:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from pymatgen.core.structure_matcher import StructureMatcher
@@ -16,14 +15,6 @@ from kappaforge.similar import Library, reduced_crystals
 
 LTOL, STOL, ANGLE_TOL_DEG = 0.3, 0.5, 10.0
 """CDVAE's tolerances of ``StructureMatcher``, which all later papers keep."""
-
-
-@runtime_checkable
-class Reconstructs(Protocol):
-    """A generator that can encode crystals and decode them again."""
-
-    def reconstruct(self, crystals: Sequence[Crystal], *, seed: int = 0) -> list[Crystal]:
-        """Return what each crystal is decoded to."""
 
 
 @dataclass(frozen=True)
