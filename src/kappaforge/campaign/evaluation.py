@@ -167,7 +167,7 @@ def propose_perturbed(
 def known_crystals(
     memo: Memo, crystals: Sequence[Crystal], potential: Potential, evaluation: EvaluationSettings
 ) -> KnownCrystals:
-    """Relax the crystals that are known to exist, which define the ground state.
+    """Relax the crystals that are known to exist, which define the ground state; those that do not relax are left out.
 
     Raises
     ------

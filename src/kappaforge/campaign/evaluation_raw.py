@@ -19,6 +19,9 @@ from kappaforge.screen.unique import group
 
 BATCH = 64
 
+REFERENCES_PER_TASK = 256
+"""Each task reduces and indexes all crystals made before it looks up its references."""
+
 
 @dataclass(frozen=True)
 class RawMetrics:
@@ -119,6 +122,6 @@ def _energies(memo: Memo, crystals: Sequence[Crystal], potential: Potential) -> 
 def _metre(memo: Memo, made: Sequence[Crystal], test: Sequence[Crystal]) -> MatchRate:
     labels = memo.once("unique in the test set", 1, group, list(test), ScreenSettings())
     references = [crystal for index, crystal in enumerate(test) if labels[index] == index]
-    arguments = [(each, made) for each in chunks(references, BATCH)]
+    arguments = [(each, made) for each in chunks(references, REFERENCES_PER_TASK)]
     distances = chain.from_iterable(memo.map("nearest generated", 1, tasks.nearest, arguments))
     return match_rate(list(distances))
