@@ -8,7 +8,7 @@ from typing import Any
 from spglib.error import SpglibError
 
 
-def found(search: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+def or_none(search: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
     """Return ``search(*arguments, **settings)``, a function of spglib's, or None where it finds nothing.
 
     spglib returns None then, or raises once phonopy or ASE has been imported, which switch its mode for everyone.
