@@ -8,10 +8,12 @@ import pytest
 import spglib
 from ase.data import covalent_radii
 
+from kappaforge.crystal import Crystal
 from kappaforge.dataset.distances import shortest_distance_ang
 from kappaforge.errors import InputError
 from kappaforge.generate.attempt import compatible, covalent_spheres_ang3
 from kappaforge.generate.base import Generator, Proposal, proposal_id
+from kappaforge.generate.pattern import pattern_of
 from kappaforge.generate.registry import load
 from kappaforge.generate.settings import GenerateSettings
 
@@ -222,3 +224,11 @@ def test_settings_name_the_wrong_field(wrong, named):
 def test_random_generator_refuses_settings_it_cannot_follow(wrong, message):
     with pytest.raises(InputError, match=message):
         load("random", GenerateSettings(**wrong))
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_overlapping_atoms_have_no_pattern_in_either_mode_of_spglib(monkeypatch, old):
+    """Importing phonopy, as every campaign does, makes spglib raise where it returned None."""
+    monkeypatch.delenv("SPGLIB_OLD_ERROR_HANDLING", raising=False)
+    monkeypatch.setattr(spglib.error, "OLD_ERROR_HANDLING", old)
+    assert pattern_of(Crystal(np.eye(3) * 3, [[0, 0, 0], [0, 0, 0.05]], [6, 6])) is None

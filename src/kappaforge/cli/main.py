@@ -13,6 +13,7 @@ from kappaforge import __version__
 from kappaforge.cli import (
     describe,
     displace,
+    evaluate_generator,
     generate,
     init,
     kappa,
@@ -48,6 +49,7 @@ app.command("resume", rich_help_panel="A campaign")(run.resume)
 app.command("status", rich_help_panel="A campaign")(status.status)
 app.command("report", rich_help_panel="A campaign")(report.report)
 app.command("generate", rich_help_panel="One step, on files")(generate.generate)
+app.command("evaluate-generator", rich_help_panel="One step, on files")(evaluate_generator.evaluate_generator)
 app.command("relax", rich_help_panel="One step, on files")(relax.relax)
 app.command("screen", rich_help_panel="One step, on files")(screen.screen)
 app.command("describe", rich_help_panel="One step, on files")(describe.describe)

@@ -18,6 +18,8 @@ from pyxtal.msg import VolumeError
 from pyxtal.symmetry import Group
 from pyxtal.tolerance import Tol_matrix
 
+from kappaforge.generate.spglib_answer import or_none
+
 SYMPREC_ANG = 1e-3
 """The atoms sit on their sites exactly; this only absorbs rounding."""
 
@@ -165,7 +167,7 @@ def _primitive(made: random_crystal) -> Atoms:
     fractional = np.concatenate([site.coords for site in made.atom_sites])
     numbers = [atomic_numbers[site.specie] for site in made.atom_sites for _ in range(site.multiplicity)]
     conventional: Any = (made.lattice.matrix, fractional, numbers)
-    primitive = spglib.standardize_cell(conventional, to_primitive=True, no_idealize=True, symprec=SYMPREC_ANG)
+    primitive = or_none(spglib.standardize_cell, conventional, to_primitive=True, no_idealize=True, symprec=SYMPREC_ANG)
     if primitive is None:
         raise AttemptError("spglib finds no primitive cell")
     cell, scaled, kinds = primitive

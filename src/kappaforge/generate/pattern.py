@@ -10,6 +10,7 @@ import numpy as np
 import spglib
 
 from kappaforge.crystal import Crystal
+from kappaforge.generate.spglib_answer import or_none
 
 SAME_POINT = 1e-3
 """Fractional difference below which two points of an exactly symmetric cell are one."""
@@ -127,12 +128,12 @@ def pattern_of(crystal: Crystal, symprec_ang: float = 0.1) -> tuple[Pattern, np.
         None where spglib finds no consistent group.
     """
     given: Any = (crystal.cell, crystal.fractional, crystal.numbers)
-    standard = spglib.standardize_cell(given, to_primitive=True, symprec=symprec_ang)
+    standard = or_none(spglib.standardize_cell, given, to_primitive=True, symprec=symprec_ang)
     if standard is None:
         return None
     cell, fractional, numbers = (np.asarray(each) for each in standard)
     exact: Any = (cell, fractional, numbers)
-    dataset = spglib.get_symmetry_dataset(exact, symprec=min(symprec_ang, 1e-3))
+    dataset = or_none(spglib.get_symmetry_dataset, exact, symprec=min(symprec_ang, 1e-3))
     if dataset is None:
         return None
     rotations, translations = np.asarray(dataset.rotations), np.asarray(dataset.translations)

@@ -16,6 +16,7 @@ from ase.data import chemical_symbols
 from kappaforge.crystal import Crystal
 from kappaforge.generate.attempt import group
 from kappaforge.generate.pattern import Pattern, pattern_of
+from kappaforge.generate.spglib_answer import or_none
 from kappaforge.generate.wyckoff import ROOM_ANG3, random_pattern
 
 NAMES = ("cells", "sizes", "groups", "operations", "weights", "numbers", "fractional")
@@ -200,7 +201,7 @@ def learn(patterns: Sequence[Pattern], cells: Sequence[np.ndarray], seed: int = 
 def _kind(pattern: Pattern, cell: np.ndarray) -> tuple[Any, ...]:
     """Return what equal patterns have in common: the group and the letters of the occupied sites."""
     given: Any = (cell, pattern.fractional, pattern.numbers)
-    dataset = spglib.get_symmetry_dataset(given, symprec=1e-3)
+    dataset = or_none(spglib.get_symmetry_dataset, given, symprec=1e-3)
     letters = dataset.wyckoffs if dataset is not None else ["?"] * len(pattern)
     sites = sorted((letters[first], int(pattern.numbers[first])) for first, _, _ in pattern.orbits)
     return (pattern.number, len(pattern), tuple(sites))

@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 from ase import Atoms
 from ase.geometry.dimensionality.interval_analysis import build_kintervals
-from ase.neighborlist import natural_cutoffs, neighbor_list
 
+from kappaforge.bonds import neighbour_counts
 from kappaforge.crystal import Crystal
-
-NEIGHBOUR_RADII = 1.1
-"""Two atoms are neighbours when they are closer than this times the sum of their covalent radii."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +49,8 @@ def bonding(crystal: Crystal) -> BondingRecord:
     al. (Phys. Rev. Materials 3, 034003; 10.1103/PhysRevMaterials.3.034003), without the range in which nothing is
     bonded yet: it would win for metals, whose atoms are farther apart than their covalent radii say.
     """
-    atoms = crystal.to_ase()
-    first = neighbor_list("i", atoms, natural_cutoffs(atoms, mult=NEIGHBOUR_RADII))
-    counts = Counter(np.bincount(first, minlength=len(atoms)).tolist())
-    return BondingRecord(crystal.id, _dimensionality(atoms), tuple(sorted(counts.items())))
+    counts = Counter(neighbour_counts(crystal).tolist())
+    return BondingRecord(crystal.id, _dimensionality(crystal.to_ase()), tuple(sorted(counts.items())))
 
 
 def _dimensionality(atoms: Atoms) -> str:

@@ -9,31 +9,13 @@ Ours is pymatgen's: go through the crystals in order; each joins the first repre
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from pymatgen.core import Lattice, Structure
-from pymatgen.core.structure_matcher import StructureMatcher
 
 from kappaforge.crystal import Crystal
 from kappaforge.screen.settings import ScreenSettings
-
-ROUNDING = 1e-6
-"""Slack of the lattice test against round-off: it may only reject what the full comparison rejects as well."""
-
-_Bucket = tuple[int, ...]
-"""The sorted atomic numbers of a primitive cell; only crystals of the same can match."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Reduced:
-    """A crystal in its reduced primitive cell."""
-
-    index: int
-    structure: Structure
-    bucket: _Bucket
+from kappaforge.similar import Library, reduced_crystals
 
 
 def group(crystals: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
@@ -53,15 +35,14 @@ def group(crystals: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
     np.ndarray
         Integers, shape (n_crystals,).
     """
-    matcher = _matcher(settings)
-    representatives: dict[_Bucket, list[_Reduced]] = defaultdict(list)
+    representatives = _library(settings)
     labels = np.arange(len(crystals))
-    for reduced in _reduce(crystals):
-        bucket = representatives[reduced.bucket]
-        labels[reduced.index] = _first_fitting(bucket, reduced, matcher)
-        if labels[reduced.index] < 0:
-            labels[reduced.index] = reduced.index
-            bucket.append(reduced)
+    for reduced in reduced_crystals(crystals):
+        label = representatives.first_fitting(reduced)
+        if label < 0:
+            representatives.add(reduced)
+        else:
+            labels[reduced.index] = label
     return labels
 
 
@@ -80,48 +61,14 @@ def match(crystals: Sequence[Crystal], reference: Sequence[Crystal], settings: S
     np.ndarray
         Integers, shape (n_crystals,).
     """
-    matcher = _matcher(settings)
-    known: dict[_Bucket, list[_Reduced]] = defaultdict(list)
-    for reduced in _reduce(reference):
-        known[reduced.bucket].append(reduced)
+    known = _library(settings)
+    for reduced in reduced_crystals(reference):
+        known.add(reduced)
     found = np.full(len(crystals), -1)
-    for reduced in _reduce(crystals):
-        found[reduced.index] = _first_fitting(known.get(reduced.bucket, ()), reduced, matcher)
+    for reduced in reduced_crystals(crystals):
+        found[reduced.index] = known.first_fitting(reduced)
     return found
 
 
-def _matcher(settings: ScreenSettings) -> StructureMatcher:
-    return StructureMatcher(ltol=settings.ltol, stol=settings.stol, angle_tol=settings.angle_tol_deg)
-
-
-def _reduce(crystals: Iterable[Crystal]) -> Iterable[_Reduced]:
-    """Reduce each crystal once, as ``StructureMatcher`` would for every pair; skip those it cannot reduce."""
-    for index, crystal in enumerate(crystals):
-        try:
-            niggli = crystal.to_pymatgen().get_reduced_structure(reduction_algo="niggli")
-            structure = niggli.get_primitive_structure()
-        except ValueError:  # pymatgen's way to say that the cell is too distorted for the reduction to end
-            continue
-        yield _Reduced(index, structure, tuple(sorted(structure.atomic_numbers)))
-
-
-def _first_fitting(candidates: Iterable[_Reduced], reduced: _Reduced, matcher: StructureMatcher) -> int:
-    for candidate in candidates:
-        if _lattices_fit(candidate.structure, reduced.structure, matcher) and matcher.fit(
-            candidate.structure, reduced.structure, skip_structure_reduction=True
-        ):
-            return candidate.index
-    return -1
-
-
-def _lattices_fit(first: Structure, second: Structure, matcher: StructureMatcher) -> bool:
-    """Tell whether any basis of the first lattice, scaled to the second's volume, is close to the second's.
-
-    The matcher compares sites only in such bases, so this rejects early and never wrongly; it spares nine in ten of the
-    full comparisons, which copy both structures.
-    """
-    scaled = Lattice(first.lattice.matrix * (second.volume / first.volume) ** (1 / 3))
-    mappings = scaled.find_all_mappings(
-        second.lattice, ltol=matcher.ltol + ROUNDING, atol=matcher.angle_tol + ROUNDING, skip_rotation_matrix=True
-    )
-    return any(round(abs(np.linalg.det(basis))) == 1 for _, _, basis in mappings)
+def _library(settings: ScreenSettings) -> Library:
+    return Library(settings.ltol, settings.stol, settings.angle_tol_deg)

@@ -1,0 +1,1 @@
+"""How good a generator's crystals are before anything is relaxed."""
