@@ -14,7 +14,7 @@ from kappaforge.errors import InputError
 from kappaforge.generate.cdvae.batch import Batch
 from kappaforge.generate.cdvae.langevin import annealed_langevin
 from kappaforge.generate.cdvae.network import CdvaeNetwork, fresh_network
-from kappaforge.generate.cdvae.sampling import decode
+from kappaforge.generate.cdvae.sampling import decode, likely_sizes
 from kappaforge.generate.cdvae.settings import LangevinSettings
 from kappaforge.generate.cdvae.wrapped import wrapped_scores
 from test_cdvae import TINY, random_crystal
@@ -221,10 +221,11 @@ def test_too_many_atoms_are_refused() -> None:
         network.loss(Batch.from_crystals([random_crystal(0)]), torch.Generator())
 
 
-def sampled(network: CdvaeNetwork, n: int, seed: int, **options):
+def sampled(network: CdvaeNetwork, n: int, seed: int, num_atoms: list[int] | None = None, **options):
     rngs = [torch.Generator().manual_seed(seed + index) for index in range(n)]
     latents = torch.stack([torch.randn(network.settings.latent, generator=rng) for rng in rngs])
-    return decode(network, latents, rngs, LangevinSettings(steps_per_level=2), **options)
+    sizes = num_atoms or likely_sizes(network, latents, range(1, 25))
+    return decode(network, latents, sizes, rngs, LangevinSettings(steps_per_level=2), **options)
 
 
 def test_samples_are_crystals_and_the_same_again_for_the_same_seed(of_carbon) -> None:
@@ -239,14 +240,18 @@ def test_samples_are_crystals_and_the_same_again_for_the_same_seed(of_carbon) ->
     assert not np.array_equal(first[0].cell, other[0].cell)
 
 
-def test_number_of_atoms_can_be_given(of_carbon) -> None:
-    assert [len(one.numbers) for one in sampled(of_carbon[0], 3, 0, num_atoms=[1, 7, 4])] == [1, 7, 4]
-
-
-def test_every_call_of_the_decoder_is_counted(of_carbon) -> None:
-    calls = []
-    sampled(of_carbon[0], 2, 0, after_step=lambda: calls.append(1))
-    assert len(calls) == 100
+def test_numbers_of_atoms_and_elements_can_be_given(of_salts) -> None:
+    network = of_salts[0]
+    assert [len(one.numbers) for one in sampled(network, 3, 0, [1, 7, 4])] == [1, 7, 4]
+    given = [np.array([5, 7, 5]), np.array([6])]
+    for one, numbers in zip(sampled(network, 2, 0, [3, 1], numbers=given), given, strict=True):
+        np.testing.assert_array_equal(one.numbers, numbers)
+    for one in sampled(network, 2, 0, elements=[8, 12]):
+        assert set(one.numbers) <= {8, 12}
+    latents = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    assert set(likely_sizes(network, latents, [3, 9])) <= {3, 9}
+    with pytest.raises(InputError, match="1 to 24"):
+        likely_sizes(network, latents, [25])
 
 
 def test_cells_without_room_are_failures_with_a_reason(of_carbon) -> None:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from kappaforge.errors import InputError
 from kappaforge.generate.cdvae.graph import candidates_of, neighbour_graph
 from kappaforge.generate.cdvae.langevin import annealed_langevin
 from kappaforge.generate.cdvae.lattice import cells_of, usable
 from kappaforge.generate.cdvae.network import CdvaeNetwork
-from kappaforge.generate.cdvae.settings import LangevinSettings
+from kappaforge.generate.cdvae.settings import MAX_ATOMIC_NUMBER, LangevinSettings
+
+ALL_ELEMENTS = tuple(range(1, MAX_ATOMIC_NUMBER + 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +41,29 @@ class Decoded:
 
 
 @torch.no_grad()
+def likely_sizes(network: CdvaeNetwork, latents: torch.Tensor, allowed: Sequence[int]) -> list[int]:
+    """Return the likeliest number of atoms for each latent vector among those allowed."""
+    within = [size for size in allowed if 1 <= size <= network.settings.max_atoms]
+    if not within:
+        raise InputError(
+            f"number of atoms: expected 1 to {network.settings.max_atoms}, which this model makes, got {allowed[0]}"
+        )
+    best = network.num_atoms(latents)[:, within].argmax(dim=-1)
+    return [within[place] for place in best.tolist()]
+
+
+@torch.no_grad()
 def decode(
     network: CdvaeNetwork,
     latents: torch.Tensor,
+    num_atoms: Sequence[int],
     rngs: Sequence[torch.Generator],
     settings: LangevinSettings,
     *,
-    num_atoms: Sequence[int] | None = None,
-    after_step: Callable[[], None] | None = None,
+    elements: Sequence[int] = ALL_ELEMENTS,
+    numbers: Sequence[np.ndarray] | None = None,
 ) -> list[Decoded]:
-    """Turn latent vectors into crystals: number of atoms, lattice and composition by the heads, the rest by diffusion.
+    """Turn latent vectors into crystals: lattice and composition by the heads, the rest by diffusion.
 
     Parameters
     ----------
@@ -55,49 +71,52 @@ def decode(
         In evaluation mode.
     latents
         Shape (n_crystals, latent).
+    num_atoms
+        Atoms of each crystal; see `likely_sizes`.
     rngs
         One source of random numbers for each crystal.
     settings
         Of the dynamics.
-    num_atoms
-        Atoms of each crystal; None for the likeliest number.
-    after_step
-        Called after every step of the dynamics.
+    elements
+        Atomic numbers to choose from.
+    numbers
+        Atomic numbers of each crystal, which then stay as they are; None to leave them to the model.
     """
-    counts = _counts(network, latents) if num_atoms is None else torch.tensor(list(num_atoms), device=latents.device)
+    counts = torch.tensor(list(num_atoms), device=latents.device)
     parameters = network.lattices(latents, counts)
-    fine = usable(parameters, counts)
-    good = [index for index, yes in enumerate(fine.tolist()) if yes]
-    empty = np.zeros((0, 3))
-    reason = "the predicted lattice cannot hold the atoms"
-    decoded = [Decoded(np.zeros((3, 3)), empty, np.zeros(0, dtype=int), reason) for _ in rngs]
+    good = [index for index, yes in enumerate(usable(parameters, counts).tolist()) if yes]
+    none = Decoded(np.zeros((3, 3)), np.zeros((0, 3)), np.zeros(0, int), "the predicted lattice cannot hold the atoms")
+    decoded = [none] * len(rngs)
     if not good:
         return decoded
     latents, counts, cells = latents[good], counts[good], cells_of(parameters[good])
     sources = [rngs[index] for index in good]
     shapes = [(int(n), 3) for n in counts]
     dtype, device = latents.dtype, latents.device
+    barred = torch.full((MAX_ATOMIC_NUMBER,), -torch.inf, dtype=dtype, device=device)
+    barred[torch.tensor(elements, device=device) - 1] = 0
 
     def draw(sampler: Callable[..., torch.Tensor]) -> torch.Tensor:
         parts = [sampler(shape, generator=rng, dtype=dtype) for shape, rng in zip(shapes, sources, strict=True)]
         return torch.cat(parts).to(device)
 
     of_atom = torch.arange(len(good), device=device).repeat_interleave(counts)
-    shares = torch.softmax(network.composition(latents), dim=-1)
-    numbers = torch.cat([_elements(*one) for one in zip(shares, counts.tolist(), sources, strict=True)])
+    if numbers is None:
+        shares = torch.softmax(network.composition(latents) + barred, dim=-1)
+        kinds = torch.cat([_elements(*one) for one in zip(shares, counts.tolist(), sources, strict=True)])
+    else:
+        kinds = torch.from_numpy(np.concatenate([numbers[index] for index in good])).to(device)
     shape = network.settings.decoder
     candidates = candidates_of(cells, counts, shape.cutoff_ang, shape.neighbours)
 
-    def denoiser(fractional: torch.Tensor, numbers: torch.Tensor, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def denoiser(fractional: torch.Tensor, kinds: torch.Tensor, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
         graph = neighbour_graph(candidates, fractional, cells, shape.cutoff_ang, shape.neighbours)
-        pushes, logits = network.decoder(latents[of_atom], numbers, graph)
-        if after_step is not None:
-            after_step()
-        return pushes / sigma, logits.argmax(dim=-1) + 1
+        pushes, logits = network.decoder(latents[of_atom], kinds, graph)
+        return pushes / sigma, kinds if numbers is not None else (logits + barred).argmax(dim=-1) + 1
 
-    fractional, numbers = annealed_langevin(
+    fractional, kinds = annealed_langevin(
         draw(torch.rand),
-        numbers,
+        kinds,
         cells[of_atom],
         denoiser,
         lambda: draw(torch.randn),
@@ -106,17 +125,11 @@ def decode(
     )
     positions = torch.bmm(fractional[:, None], cells[of_atom])[:, 0].cpu().double().numpy()
     ends = np.cumsum(counts.tolist())[:-1]
-    parts = zip(
-        good, cells.cpu().double().numpy(), np.split(positions, ends), np.split(numbers.cpu(), ends), strict=True
-    )
-    for index, cell, place, kinds in parts:
+    places, split = np.split(positions, ends), np.split(kinds.cpu().numpy(), ends)
+    for index, cell, place, kind in zip(good, cells.cpu().double().numpy(), places, split, strict=True):
         broken = "" if np.isfinite(place).all() else "the dynamics diverged"
-        decoded[index] = Decoded(cell, place, np.asarray(kinds), broken)
+        decoded[index] = Decoded(cell, place, kind, broken)
     return decoded
-
-
-def _counts(network: CdvaeNetwork, latents: torch.Tensor) -> torch.Tensor:
-    return network.num_atoms(latents)[:, 1:].argmax(dim=-1) + 1  # a crystal has at least one atom
 
 
 def _elements(shares: torch.Tensor, n: int, rng: torch.Generator) -> torch.Tensor:
