@@ -227,6 +227,17 @@ def test_triplet_sums_are_those_of_a_loop(tiny: CdvaeNetwork) -> None:
     torch.testing.assert_close(found, block.after_skip(silu(block.skip(block.before_skip(x))) + messages))
 
 
+def test_lonely_atoms_and_atoms_on_top_of_each_other_give_finite_numbers(tiny: CdvaeNetwork) -> None:
+    lonely = Crystal(20 * np.eye(3), [[0, 0, 0]], [6])
+    piled = Crystal(3 * np.eye(3), [[0, 0, 0], [0, 0, 0], [1e-9, 0, 0]], [6, 6, 6])
+    for crystal in (lonely, piled):
+        pushes, logits = decoded(tiny, crystal)
+        assert torch.isfinite(pushes).all()
+        assert torch.isfinite(logits).all()
+        with torch.no_grad():
+            assert torch.isfinite(tiny.encode(raw_batch(crystal))[0]).all()
+
+
 # Symmetries: each turns a crystal into another description of it
 
 ROTATION = special_ortho_group.rvs(3, random_state=np.random.default_rng(8))

@@ -14,24 +14,26 @@ TIE_ANG = 1e-3
 class Candidates(NamedTuple):
     """What can be a neighbour, as far as the lattice alone decides; serves any positions in the same cells.
 
-    ========  =================  ==============================================================================
-    field     shape              content
-    ========  =================  ==============================================================================
-    target    (n_candidates,)    central atom; rising
-    source    (n_candidates,)    neighbour
-    shift     (n_candidates, 3)  lattice vector between the nearest image by fractional coordinates and this one, Å
-    reverse   (n_candidates,)    the same pair seen from the other end
-    reach     (n_candidates,)    distance within which a neighbour of its target can be among the nearest, Å
-    cell      (n_candidates,)    index of the crystal
-    ========  =================  ==============================================================================
+    ===========  =================  ===========================================================================
+    field        shape              content
+    ===========  =================  ===========================================================================
+    target       (n_pairs,)         central atom of each ordered pair of atoms of one crystal; rising
+    source       (n_pairs,)         the other one, which may be the same
+    cell         (n_pairs,)         index of the crystal
+    pair         (n_candidates,)    index of the pair; rising
+    shift        (n_candidates, 3)  lattice vector from the nearest image by fractional coordinates to this one, Å
+    reverse      (n_candidates,)    the same pair of images seen from the other end
+    max_squared  (n_candidates,)    squared distance below which it can be among the nearest, Å²; 0 for the atom itself
+    ===========  =================  ===========================================================================
     """
 
     target: torch.Tensor
     source: torch.Tensor
+    cell: torch.Tensor
+    pair: torch.Tensor
     shift: torch.Tensor
     reverse: torch.Tensor
-    reach: torch.Tensor
-    cell: torch.Tensor
+    max_squared: torch.Tensor
 
 
 class Graph(NamedTuple):
@@ -46,7 +48,7 @@ class Graph(NamedTuple):
     units      (n_edges, 3)  unit vectors from target to source
     reverse    (n_edges,)    index of the reverse edge
     place      (n_edges,)    row of the edge in a table with `width` rows per target
-    width      –             most edges that end at one atom
+    width      –             most edges that end at one atom, but at least 1
     n_atoms    –             number of atoms
     =========  ============  ==========================================================================
     """
@@ -92,17 +94,23 @@ def candidates_of(cells: torch.Tensor, num_atoms: torch.Tensor, cutoff_ang: floa
     neighbours
         How many nearest ones are wanted.
     """
-    parts, first, n_before = [], 0, 0
+    pairs: list[tuple[np.ndarray, ...]] = []
+    images: list[tuple[np.ndarray, ...]] = []
+    atoms_before, pairs_before, images_before = 0, 0, 0
     for index, (cell, n) in enumerate(zip(cells.double().cpu().numpy(), num_atoms.tolist(), strict=True)):
         vectors, reach = _images(cell, cutoff_ang, neighbours)
         m = len(vectors)
-        i, j, image = np.unravel_index(np.arange(n * n * m), (n, n, m))
-        reverse = n_before + (j * n + i) * m + (m - 1 - image)
-        parts.append((first + i, first + j, vectors[image], reverse, np.full(len(i), reach), np.full(len(i), index)))
-        first, n_before = first + n, n_before + len(i)
-    joined = [torch.from_numpy(np.concatenate(columns)) for columns in zip(*parts, strict=True)]
-    moved = [column.to(cells.device, cells.dtype if column.is_floating_point() else None) for column in joined]
-    return Candidates(*moved)
+        i, j = np.divmod(np.arange(n * n), n)
+        pairs.append((atoms_before + i, atoms_before + j, np.full(n * n, index)))
+        reverse = images_before + (j * n + i)[:, None] * m + np.arange(m)[::-1]
+        itself = (i == j)[:, None] & ~vectors.any(axis=1)
+        shift = np.broadcast_to(vectors, (n * n, m, 3)).reshape(-1, 3)
+        pair = np.repeat(pairs_before + np.arange(n * n), m)
+        images.append((pair, shift, reverse.ravel(), np.where(itself, 0.0, reach**2).ravel()))
+        atoms_before, pairs_before, images_before = atoms_before + n, pairs_before + n * n, images_before + n * n * m
+    columns = [np.concatenate(column) for part in (pairs, images) for column in zip(*part, strict=True)]
+    joined = [torch.from_numpy(column) for column in columns]
+    return Candidates(*(c.to(cells.device, cells.dtype if c.is_floating_point() else None) for c in joined))
 
 
 def _images(cell: np.ndarray, cutoff_ang: float, neighbours: int) -> tuple[np.ndarray, float]:
@@ -150,25 +158,28 @@ def neighbour_graph(
     n_atoms = len(fractional)
     delta = fractional[candidates.source] - fractional[candidates.target]
     delta = delta - delta.round()  # halves go to the even side, which is odd under reversal
-    vectors = torch.bmm(delta[:, None], cells[candidates.cell])[:, 0] + candidates.shift
+    nearest = torch.bmm(delta[:, None], cells[candidates.cell])[:, 0]
+    vectors = nearest[candidates.pair] + candidates.shift
     squares = vectors.square().sum(dim=-1)
-    near = squares < candidates.reach.clamp(max=cutoff_ang).square()
-    near &= (candidates.source != candidates.target) | (candidates.shift != 0).any(dim=-1)
+    near = squares < candidates.max_squared
     (index,) = near.nonzero(as_tuple=True)
     distances = squares[index].sqrt()
-    place, width = _places(candidates.target[index], n_atoms)
+    target = candidates.target[candidates.pair[index]]
+    place, width = _places(target, n_atoms)
     table = distances.new_full((n_atoms * width,), cutoff_ang).index_copy(0, place, distances)
-    farthest = table.view(n_atoms, width).kthvalue(min(neighbours, width), dim=1).values if width else table
+    farthest = table.view(n_atoms, width).kthvalue(min(neighbours, width), dim=1).values
     chosen = torch.zeros_like(near)
-    chosen[index] = distances <= farthest[candidates.target[index]] + TIE_ANG
+    chosen[index] = distances <= farthest[target] + TIE_ANG
     chosen |= chosen[candidates.reverse]
     (edges,) = chosen.nonzero(as_tuple=True)
     number = torch.cumsum(chosen, dim=0) - 1
-    place, width = _places(candidates.target[edges], n_atoms)
+    pair = candidates.pair[edges]
+    target = candidates.target[pair]
+    place, width = _places(target, n_atoms)
     distances = squares[edges].sqrt()
     return Graph(
-        candidates.source[edges],
-        candidates.target[edges],
+        candidates.source[pair],
+        target,
         distances,
         vectors[edges] / distances.clamp(min=1e-6)[:, None],
         number[candidates.reverse[edges]],
@@ -181,6 +192,6 @@ def neighbour_graph(
 def _places(target: torch.Tensor, n_atoms: int) -> tuple[torch.Tensor, int]:
     """Return rows in a table with as many rows for each target as the fullest needs, and that number."""
     counts = torch.bincount(target, minlength=n_atoms)
-    width = int(counts.max()) if len(counts) else 0
+    width = max(1, int(counts.max()))  # a lonely atom has a row too
     starts = torch.cumsum(counts, dim=0) - counts
     return torch.arange(len(target), device=target.device) - starts[target] + target * width, width
