@@ -34,3 +34,19 @@ def diamond() -> Crystal:
 def rng() -> np.random.Generator:
     """A generator with a fixed seed."""
     return np.random.default_rng(20251)
+
+
+@pytest.fixture(scope="session")
+def small_flow(tmp_path_factory):
+    """A flow that has seen a few known carbons for a few epochs, in a file."""
+    from kappaforge.dataset.known_carbon import known_carbons
+    from kappaforge.generate.flow.generator import Flow
+    from kappaforge.generate.flow.settings import FlowSettings
+    from kappaforge.generate.training import TrainingSettings
+
+    crystals = [entry.crystal for entry in known_carbons() if len(entry.crystal) <= 8]
+    model = FlowSettings(layers=2, scalars=24, vectors=12, tensors=6, radials=8, latent=8, encoder_layers=1)
+    flow = Flow.fit(crystals, model=model, training=TrainingSettings(epochs=120, batch_size=4, learning_rate=3e-3))
+    path = tmp_path_factory.mktemp("flow") / "small.safetensors"
+    flow.save(path)
+    return path

@@ -333,7 +333,7 @@ def test_damaged_model_is_one_clear_error(tmp_path, damage, message):
 def test_file_of_another_program_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"weights": np.zeros(3)}, path)
-    with pytest.raises(InputError, match="was not written by kappaforge"):
+    with pytest.raises(InputError, match="is of another kind"):
         load(str(path))
 
 

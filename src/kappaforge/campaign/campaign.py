@@ -106,7 +106,7 @@ class Campaign:
         require_elements(self.potential, frozenset(settings.elements))
         generator = generators.load(settings.generator, settings)
         alike = replace(settings, n=1)  # how many is no part of a batch: a larger campaign goes on from a smaller one
-        size = self.settings.engine.batch_size
+        size = generator.batch
         batches = [
             (alike, self.settings.seed, first, min(size, settings.n - first)) for first in range(0, settings.n, size)
         ]

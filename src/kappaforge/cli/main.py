@@ -27,6 +27,7 @@ from kappaforge.cli import (
     select,
     status,
     train,
+    train_generator,
     vasp,
 )
 from kappaforge.errors import InputError, KappaforgeError
@@ -53,6 +54,7 @@ app.command("describe", rich_help_panel="One step, on files")(describe.describe)
 app.command("select", rich_help_panel="One step, on files")(select.select)
 app.command("label", rich_help_panel="One step, on files")(label.label)
 app.command("train", rich_help_panel="One step, on files")(train.train)
+app.command("train-generator", rich_help_panel="One step, on files")(train_generator.train_generator)
 app.command("learn", rich_help_panel="One step, on files")(learn.learn)
 app.add_typer(vasp.app, name="vasp", rich_help_panel="One step, on files")
 app.command("displace", rich_help_panel="One step, on files")(displace.displace)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from kappaforge.crystal import Crystal
 
@@ -51,6 +55,10 @@ class Generator(Protocol):
     def digest(self) -> str:
         """Hash of everything that decides its crystals but seed and number: model, settings, versions."""
 
+    @property
+    def batch(self) -> int:
+        """How many proposals are made at once: whole batches, the first of which starts at 0, waste nothing."""
+
     def sample(
         self,
         n: int,
@@ -83,3 +91,30 @@ class Generator(Protocol):
         InputError
             For arguments out of range. A crystal that cannot be made is a failed proposal instead.
         """
+
+
+@runtime_checkable
+class LearnedGenerator(Generator, Protocol):
+    """A generator that was fitted to crystals and encodes them by numbers.
+
+    Beside this protocol each has two class methods: ``fit(crystals, ...)`` makes one, ``load(path, ...)`` reads one
+    that `save` wrote.
+    """
+
+    def encode(self, crystals: Sequence[Crystal]) -> np.ndarray:
+        """Return the latents of crystals, shape (n_crystals, n_latent).
+
+        Raises
+        ------
+        InputError
+            For elements that the generator has not seen, or a generator without encoder.
+        """
+
+    def decode(self, latents: np.ndarray, *, seed: int = 0, num_atoms: int | None = None) -> list[Proposal]:
+        """Make a crystal of each latent, shape (n, n_latent); the number of atoms too where it is None."""
+
+    def reconstruct(self, crystals: Sequence[Crystal], *, seed: int = 0) -> list[Proposal]:
+        """Encode crystals and decode their latents."""
+
+    def save(self, path: Path) -> None:
+        """Write weights and settings to one ``.safetensors`` file, atomically."""

@@ -9,13 +9,13 @@ from importlib.metadata import version
 
 import numpy as np
 from ase.data import atomic_numbers
-from ase.formula import Formula
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError, suggestion
 from kappaforge.generate.attempt import AttemptError, attempt, compatible, covalent_spheres_ang3
 from kappaforge.generate.base import Proposal, proposal_id
 from kappaforge.generate.settings import GenerateSettings
+from kappaforge.generate.wishes import formula_unit
 
 ALGORITHM = 1
 """Counts up when the same settings and seed give other crystals than before."""
@@ -39,12 +39,13 @@ class RandomSymmetric:
     """
 
     name = "random"
+    batch = 16
 
     def __init__(self, settings: GenerateSettings) -> None:
         if unknown := [symbol for symbol in settings.elements if not atomic_numbers.get(symbol)]:
             raise InputError(f"[generate] elements: unknown {unknown[0]!r}{suggestion(unknown[0], atomic_numbers)}")
         self.settings = settings
-        self._unit = _formula_unit(settings)
+        self._unit = formula_unit(settings)
         self._sizes = self._check_sizes(range(settings.min_atoms, settings.max_atoms + 1))
 
     @property
@@ -130,17 +131,3 @@ class RandomSymmetric:
             need = f"a multiple of {unit}" if unit else f"at least {len(self.settings.elements)}"
             raise InputError(f"[generate] number of atoms: expected {need} for the composition, got {asked}")
         return kept
-
-
-def _formula_unit(settings: GenerateSettings) -> dict[str, int]:
-    if not settings.formula:
-        return {}
-    try:
-        unit = Formula(settings.formula).count()
-    except ValueError:
-        unit = {}
-    if set(unit) != set(settings.elements):
-        raise InputError(
-            f"[generate] formula: expected a formula of {', '.join(settings.elements)}, got {settings.formula!r}"
-        )
-    return {symbol: unit[symbol] for symbol in settings.elements}

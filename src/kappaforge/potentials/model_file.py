@@ -1,20 +1,14 @@
-"""Models in files that run no code when they are read: safetensors with JSON beside the weights."""
+"""Allegro models in files; see `kappaforge.weights`."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
-
 from kappaforge.errors import InputError
-from kappaforge.files import replacing
 from kappaforge.potentials.allegro_model import AllegroModel, ModelCard
 from kappaforge.potentials.allegro_settings import PRECISIONS, AllegroSettings
+from kappaforge.weights import read_weights, weights_digest, write_weights
 
 FORMAT = "kappaforge-allegro-1"
 
@@ -29,9 +23,7 @@ def write_model(model: AllegroModel, path: Path) -> None:
         "card": asdict(model.card),
         "digest": model_digest(model),
     }
-    # One entry, sorted inside: the library writes several in an order that changes from process to process.
-    with replacing(path) as temporary:
-        save_file(model.weights, temporary, metadata={FORMAT: json.dumps(about, sort_keys=True)})
+    write_weights(path, FORMAT, about, model.weights)
 
 
 def read_model(path: Path) -> AllegroModel:
@@ -42,18 +34,8 @@ def read_model(path: Path) -> AllegroModel:
     InputError
         For a file that does not exist, is of another kind, was damaged, or whose settings cannot be used.
     """
+    about, weights = read_weights(path, FORMAT)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
-    except FileNotFoundError:
-        raise InputError(f"model {path} does not exist") from None
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"model {path} is damaged or not a .safetensors file: {error}") from None
-    if FORMAT not in metadata:
-        raise InputError(f"model {path} was not written by kappaforge: expected metadata {FORMAT!r}")
-    try:
-        about = json.loads(metadata[FORMAT])
         model = AllegroModel(
             AllegroSettings(**about["settings"]),
             tuple(about["elements"]),
@@ -76,8 +58,4 @@ def model_digest(model: AllegroModel) -> str:
     if not settings["core_repulsion"]:
         del settings["core_repulsion"]  # as in the files from before it existed
     shape = (settings, model.elements, model.mean_neighbours, model.precision)
-    content = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
-    for name, array in sorted(model.weights.items()):
-        content.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()
+    return weights_digest(shape, model.weights)

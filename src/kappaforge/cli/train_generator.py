@@ -1,0 +1,80 @@
+"""``kappaforge train-generator``: a generator from crystals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kappaforge.cli.files import read_crystals
+from kappaforge.cli.options import InputPaths, Seed
+from kappaforge.cli.terminal import Bars, out
+from kappaforge.errors import InputError
+
+if TYPE_CHECKING:
+    from kappaforge.generate.training import EpochLosses
+
+
+def train_generator(
+    data: InputPaths,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The generator: a .safetensors file.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Which kind: flow.")] = "flow",
+    validation: Annotated[
+        Path | None, typer.Option("--validation", help="Crystals whose losses are shown beside, none of the data.")
+    ] = None,
+    start: Annotated[Path | None, typer.Option("--start", help="Generator to go on from: its file.")] = None,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the crystals.")] = 200,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Crystals in a step.")] = 16,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="At the start.")] = 1e-3,
+    schedule: Annotated[str, typer.Option("--schedule", help="cosine, plateau or constant.")] = "cosine",
+    log: Annotated[Path | None, typer.Option("--log", help="Write the losses of each epoch here (csv).")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a generator, or go on training one; run it again after a kill and it goes on from the last whole epoch.
+
+    Give distinct crystals: what the data hold twice is proposed twice as often.
+    """
+    from kappaforge.files import write_text
+    from kappaforge.generate.registry import kind
+    from kappaforge.generate.training import TrainingSettings
+
+    if output.suffix != ".safetensors":
+        raise InputError(f"--output {output}: expected a name that ends in .safetensors")
+    made = kind(model)
+    training = TrainingSettings(epochs, batch_size, learning_rate, schedule)
+    checkpoint = output.with_suffix(".checkpoint")
+    rows: list[EpochLosses] = []
+    with Bars() as bars:
+        bars.start("train", epochs, 0)
+
+        def on_epoch(losses: EpochLosses) -> None:
+            rows.append(losses)
+            bars.advance("train")
+            if log is not None:
+                write_text(log, _csv(rows))
+
+        generator = made.fit(
+            read_crystals(data),
+            training=training,
+            start=made.load(start) if start else None,
+            validation=read_crystals([validation]) if validation else (),
+            seed=seed,
+            checkpoint=checkpoint,
+            on_epoch=on_epoch,
+        )
+    generator.card["files"] = ", ".join(path.name for path in data)
+    generator.save(output)
+    checkpoint.unlink()
+    out.print(f"{generator.card['last losses']}; generator in {output}", highlight=False, soft_wrap=True)
+
+
+def _csv(rows: list[EpochLosses]) -> str:
+    names = sorted(rows[-1].losses)
+    checked = sorted(rows[-1].validation)
+    lines = [",".join(["epoch", *names, *(f"validation_{name}" for name in checked)])]
+    for row in rows:
+        values = [row.losses.get(name, float("nan")) for name in names]
+        values += [row.validation.get(name, float("nan")) for name in checked]
+        lines.append(",".join([str(row.epoch), *(f"{value:.6g}" for value in values)]))
+    return "\n".join(lines) + "\n"
