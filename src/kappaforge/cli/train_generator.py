@@ -31,12 +31,13 @@ def train_generator(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Crystals in a step.")] = 16,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="At the start.")] = 1e-3,
     schedule: Annotated[str, typer.Option("--schedule", help="cosine, plateau or constant.")] = "cosine",
+    device: Annotated[str, typer.Option("--device", help="Where torch computes: cpu or cuda.")] = "cpu",
     log: Annotated[Path | None, typer.Option("--log", help="Write the losses of each epoch here (csv).")] = None,
     seed: Seed = 0,
 ) -> None:
     """Train a generator, or go on training one; run it again after a kill and it goes on from the last whole epoch.
 
-    Give distinct crystals: what the data hold twice is proposed twice as often.
+    Give distinct crystals: what the data hold twice is learned twice. Under torchrun the processes share the work.
     """
     from kappaforge.files import write_text
     from kappaforge.generate.registry import kind
@@ -49,7 +50,7 @@ def train_generator(
         raise InputError(f"--preset {preset}: a {model} has none")
     if preset and start:
         raise InputError("--preset: a training that goes on from --start keeps that generator's size")
-    training = TrainingSettings(epochs, batch_size, learning_rate, schedule)
+    training = TrainingSettings(epochs, batch_size, learning_rate, schedule, device=device)
     checkpoint = output.with_suffix(".checkpoint")
     rows: list[EpochLosses] = []
     with Bars() as bars:
@@ -73,7 +74,7 @@ def train_generator(
         )
     generator.card["files"] = ", ".join(path.name for path in data)
     generator.save(output)
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
     out.print(f"{generator.card['last losses']}; generator in {output}", highlight=False, soft_wrap=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
 import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -41,6 +42,9 @@ class TrainingSettings:
         Decay of the exponential moving average of the weights, which is what is kept; 0 keeps the last weights.
     clip
         Largest norm of the gradient; 0 for any.
+    device
+        Where torch computes: ``cpu``, or a GPU such as ``cuda``. Under ``torchrun`` each process takes its share of
+        every epoch's batches, on the GPU of its number.
     """
 
     epochs: int = 200
@@ -49,6 +53,7 @@ class TrainingSettings:
     schedule: str = "cosine"
     averaging: float = 0.999
     clip: float = 1.0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -62,6 +67,8 @@ class TrainingSettings:
             raise InputError(f"[generator.training] averaging: expected from 0 to below 1, got {self.averaging}")
         if not 0 <= self.clip < math.inf:
             raise InputError(f"[generator.training] clip: expected 0 or more, got {self.clip}")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError("[generator.training] device: torch finds no GPU here; use cpu")
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,13 @@ def train(
     """Fit a network in place and return the losses of all epochs.
 
     The same batches, settings and seed give the same weights to the last bit, on one machine with one number of
-    threads, whether or not the training was killed on the way. Where torch.distributed is up, each process gives its
-    own batches and gradients are averaged.
+    threads, whether or not the training was killed on the way. Under ``torchrun`` the processes share the batches and
+    average their gradients.
 
     Parameters
     ----------
     network
-        To be fitted; afterwards it holds the averaged weights.
+        To be fitted; afterwards it holds the averaged weights, on the CPU.
     losses, batches
         See `Losses` and `Batches`.
     validation
@@ -121,7 +128,8 @@ def train(
         For a checkpoint that is damaged or of another training; for losses that are not finite.
     """
     named = hashlib.sha256(f"{identity} {settings} {seed}".encode()).hexdigest()
-    run = _Run(network, settings)
+    device = _join(settings.device)
+    run = _Run(network.to(device), settings)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint, named)
     for epoch in range(len(run.log) + 1, settings.epochs + 1):
@@ -134,6 +142,7 @@ def train(
             on_epoch(run.log[-1])
     if settings.averaging:
         network.load_state_dict(run.averaged.module.state_dict())
+    network.cpu()
     return run.log
 
 
@@ -154,7 +163,7 @@ class _Run:
         self.network.train()
         sums: dict[str, float] = {}
         n_batches = 0
-        for batch in batches(rng):
+        for batch in _share(batches(rng)):
             parts = losses(batch, rng)
             value = float(parts["loss"].detach())
             if not math.isfinite(value):
@@ -238,6 +247,24 @@ def _schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings) -> A
 def _add(sums: dict[str, float], parts: dict[str, torch.Tensor]) -> None:
     for name, part in parts.items():
         sums[name] = sums.get(name, 0.0) + float(part.detach())
+
+
+def _join(device: str) -> torch.device:
+    """Join the processes of ``torchrun``, where it started this one, and return where this one computes."""
+    if "RANK" in os.environ and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+    return torch.device(own)
+
+
+def _share(batches: Iterable[Any]) -> Iterable[Any]:
+    """Return this process's part of the batches, as many as each other process's."""
+    if not distributed.is_initialized():
+        return batches
+    all_batches = list(batches)
+    each = max(1, len(all_batches) // distributed.get_world_size())
+    first = distributed.get_rank() * each % len(all_batches)
+    return all_batches[first : first + each]
 
 
 def _is_first() -> bool:

@@ -110,11 +110,12 @@ class CdvaeNetwork(nn.Module):
         Parameters
         ----------
         batch
-            Crystals.
+            Crystals, on any device.
         rng
-            For latent vectors, noise levels and noise.
+            For latent vectors, noise levels and noise; on the CPU, so that a GPU sees the same.
         """
-        settings, weights, device = self.settings, self.settings.weights, batch.cells.device
+        settings, weights = self.settings, self.settings.weights
+        batch = batch.to(self.lattice_mean.device)
         if int(batch.num_atoms.max()) > settings.max_atoms:
             raise InputError(
                 f"[cdvae] max_atoms: {settings.max_atoms} given, but a crystal has {batch.num_atoms.max()}"
@@ -137,7 +138,7 @@ class CdvaeNetwork(nn.Module):
             errors = self.property(latents)[:, 0] - (batch.properties - self.property_mean) / self.property_scale
             terms["property"] = errors.square().mean()
 
-        level = torch.randint(settings.levels, (2, len(batch)), generator=rng, device=device)
+        level = torch.randint(settings.levels, (2, len(batch)), generator=rng).to(batch.cells.device)
         sigmas, type_sigmas = self.sigmas_ang[level[0]], self.type_sigmas[level[1]]
         forced = self.training and int(self.epochs) <= settings.teacher_forcing_epochs
         cells = batch.cells if forced else self._predicted_cells(latents, batch)
@@ -165,7 +166,8 @@ class CdvaeNetwork(nn.Module):
         """Draw elements from the true one and, weighted by the noise, the predicted composition."""
         noise = torch.softmax(composition, dim=-1) * type_sigmas[:, None]
         true = nn.functional.one_hot(batch.numbers - 1, MAX_ATOMIC_NUMBER)
-        return torch.multinomial(true + noise[batch.of_atom], 1, generator=rng)[:, 0] + 1
+        drawn = torch.multinomial((true + noise[batch.of_atom]).cpu(), 1, generator=rng)[:, 0]
+        return drawn.to(true.device) + 1
 
     @staticmethod
     def _per_atom(parameters: torch.Tensor, num_atoms: torch.Tensor) -> torch.Tensor:
@@ -196,4 +198,4 @@ def graph_of(
 
 
 def _normal(like: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    return torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
+    return torch.randn(like.shape, generator=rng, dtype=like.dtype).to(like.device)

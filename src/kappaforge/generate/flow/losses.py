@@ -22,13 +22,14 @@ def losses(network: FlowNetwork, ways: Ways, rng: torch.Generator) -> dict[str, 
     is of order one at all times; ``kl``, ``count`` and ``composition`` those of the encoder and its heads.
     """
     n_crystals = len(ways.types)
-    times = 1 - torch.rand(n_crystals, generator=rng) ** LATE
+    ways = ways.to(next(network.parameters()).device)
+    times = (1 - torch.rand(n_crystals, generator=rng) ** LATE).to(ways.types.device)
     state, displacements, strains = ways.at(times)
     parts: dict[str, torch.Tensor] = {}
     latent = None
     if network.settings.latent:
         told = torch.nonzero(torch.rand(n_crystals, generator=rng) >= network.settings.unguided).squeeze(1)
-        latent = torch.full((n_crystals, network.settings.latent), torch.nan)
+        latent = torch.full((n_crystals, network.settings.latent), torch.nan, device=times.device)
         if len(told):
             latent[told], parts = _encoded(network, ways, told, rng)
     found = network(state, times, ways.types, latent)
@@ -50,12 +51,12 @@ def _encoded(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return a latent drawn for each of some crystals, and the losses that this takes."""
     n_crystals, n_atoms = ways.types.shape
-    end, _, _ = ways.at(torch.ones(n_crystals))
+    end, _, _ = ways.at(torch.ones(n_crystals, device=ways.types.device))
     types = ways.types[which]
     mean, log_variance = network.encode(State(end.fractional[which], end.cells[which]), types)
-    latent = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=rng)
+    latent = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=rng).to(mean.device)
     kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean() / 2
-    counts = torch.full((len(which),), n_atoms - 1)
+    counts = torch.full((len(which),), n_atoms - 1, device=mean.device)
     count = functional.cross_entropy(network.count_head(latent), counts)
     shares = functional.one_hot(types, network.element.num_embeddings).float().mean(dim=1)
     composition = functional.cross_entropy(network.composition_head(latent), shares)

@@ -54,6 +54,11 @@ class Ways(NamedTuple):
     displacements: torch.Tensor
     strains: torch.Tensor
 
+    def to(self, device: torch.device) -> Ways:
+        """Return the same on a device."""
+        start = State(self.start.fractional.to(device), self.start.cells.to(device))
+        return Ways(self.types.to(device), start, self.displacements.to(device), self.strains.to(device))
+
     def at(self, times: torch.Tensor) -> tuple[State, torch.Tensor, torch.Tensor]:
         """Return the states at these times, shape (n_crystals,), with the displacements (Å) and strains left."""
         left = 1 - times
