@@ -50,3 +50,21 @@ def small_flow(tmp_path_factory):
     path = tmp_path_factory.mktemp("flow") / "small.safetensors"
     flow.save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def small_cdvae(tmp_path_factory):
+    """A CDVAE that has seen a few known carbons for a few epochs, in a file."""
+    from kappaforge.dataset.known_carbon import known_carbons
+    from kappaforge.generate.cdvae.generator import Cdvae
+    from kappaforge.generate.cdvae.settings import CdvaeSettings, DecoderSettings, EncoderSettings
+    from kappaforge.generate.training import TrainingSettings
+
+    crystals = [entry.crystal for entry in known_carbons() if len(entry.crystal) <= 8]
+    encoder = EncoderSettings(hidden=16, triplet=8, atom=16, blocks=1, output_layers=1, neighbours=8)
+    decoder = DecoderSettings(hidden=24, triplet=8, bilinear=8, blocks=1, radial=32, atom_layers=1, neighbours=8)
+    model = CdvaeSettings(encoder=encoder, decoder=decoder, latent=8, head_hidden=16)
+    cdvae = Cdvae.fit(crystals, model=model, training=TrainingSettings(epochs=15, batch_size=4, learning_rate=3e-3))
+    path = tmp_path_factory.mktemp("cdvae") / "small.safetensors"
+    cdvae.save(path)
+    return path

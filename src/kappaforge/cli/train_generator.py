@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def train_generator(
     data: InputPaths,
     output: Annotated[Path, typer.Option("--output", "-o", help="The generator: a .safetensors file.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Which kind: flow.")] = "flow",
+    model: Annotated[str, typer.Option("--model", "-m", help="Which kind: flow or cdvae.")] = "flow",
+    preset: Annotated[
+        str, typer.Option("--preset", help="Size of a cdvae: paper, or small, which trains on one core.")
+    ] = "",
     validation: Annotated[
         Path | None, typer.Option("--validation", help="Crystals whose losses are shown beside, none of the data.")
     ] = None,
@@ -43,6 +46,10 @@ def train_generator(
     if output.suffix != ".safetensors":
         raise InputError(f"--output {output}: expected a name that ends in .safetensors")
     made = kind(model)
+    if preset and not hasattr(made, "preset"):
+        raise InputError(f"--preset {preset}: a {model} has none")
+    if preset and start:
+        raise InputError("--preset: a training that goes on from --start keeps that generator's size")
     training = TrainingSettings(epochs, batch_size, learning_rate, schedule, device=device)
     checkpoint = output.with_suffix(".checkpoint")
     rows: list[EpochLosses] = []
@@ -57,6 +64,7 @@ def train_generator(
 
         generator = made.fit(
             read_crystals(data),
+            model=made.preset(preset) if preset else None,
             training=training,
             start=made.load(start) if start else None,
             validation=read_crystals([validation]) if validation else (),

@@ -15,7 +15,10 @@ from kappaforge.generate.settings import GenerateSettings
 _PLAIN = {"random": "kappaforge.generate.random_symmetric:RandomSymmetric"}
 """Where each generator that needs no training lives; it is called with the settings, and imported only then."""
 
-LEARNED = {"flow": "kappaforge.generate.flow.generator:Flow"}
+LEARNED = {
+    "flow": "kappaforge.generate.flow.generator:Flow",
+    "cdvae": "kappaforge.generate.cdvae.generator:Cdvae",
+}
 """Where each kind of trained generator lives."""
 
 _MODELS = Path(__file__).parent / "models"
