@@ -121,7 +121,7 @@ def test_perturbed_crystals_do_not_depend_on_the_batch(carbons, memo):
 
 
 def test_proposals_are_cut_to_whole_batches(memo):
-    batches = propose(memo, GenerateSettings(max_atoms=4), 18, EVALUATION)
+    batches = propose(memo, GenerateSettings(generator="random", max_atoms=4), 18, EVALUATION)
     assert [len(batch.proposals) for batch in batches] == [16, 2]
     assert [len(first_proposals(batches, n)) for n in (1, 16, 17, 18, 100)] == [1, 1, 2, 2, 2]
     assert all(batch.cpu_seconds > 0 for batch in batches)
@@ -135,7 +135,7 @@ def test_learned_generators_reconstruct(memo, small_flow, carbons):
     assert 0 <= result.rate <= 1
     assert result.corrected_rmse <= 0.5
     with pytest.raises(InputError, match="'random' is not a learned one"):
-        reconstruct(GenerateSettings(), test, 0)
+        reconstruct(GenerateSettings(generator="random"), test, 0)
 
 
 def run(folder, *options):

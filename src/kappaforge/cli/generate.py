@@ -21,8 +21,8 @@ def generate(
     seed: Seed = 0,
     elements: Annotated[str, typer.Option("--elements", help="Symbols, with commas between: C or B,N.")] = "C",
     generator: Annotated[
-        str, typer.Option("--generator", "-g", help="random, or the file of a trained one.")
-    ] = "random",
+        str, typer.Option("--generator", "-g", help="flow, random, or the file of a trained one.")
+    ] = "flow",
     min_atoms: Annotated[int, typer.Option(min=1, help="Fewest atoms in the primitive cell.")] = 2,
     max_atoms: Annotated[int, typer.Option(min=1, help="Most atoms in the primitive cell.")] = 12,
     space_groups: Annotated[

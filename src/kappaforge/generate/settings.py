@@ -47,7 +47,7 @@ class GenerateSettings:
         The last resort against an attempt that hangs; `max_placements` ends attempts long before, on any machine alike.
     """
 
-    generator: str = "random"
+    generator: str = "flow"
     n: int = 100
     elements: tuple[str, ...] = ("C",)
     formula: str = ""
