@@ -5,18 +5,21 @@
 CARBON24 are AIRSS carbon files (Materials Cloud 2020.0026/v1). Of copies of one crystal (pymatgen's StructureMatcher,
 0.2/0.3/5°) the first stays. All lengths are scaled as in `training/carbon/structures.py`, so that diamond takes its
 lattice constant at 0 GPa. A tenth goes to `test.extxyz`, a twentieth to `validation.extxyz`, the rest to
-`train.extxyz`: no crystal has a copy on another side.
+`train.extxyz`: no crystal has a copy on another side. `train3.extxyz` shows those of the training crystals three times that are small
+and symmetric (at most 12 atoms, at least 4 operations), as the flow is asked for such.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from kappaforge.dataset.readers import read
 from kappaforge.dataset.split import split
 from kappaforge.dataset.writers import write
 from kappaforge.screen.settings import ScreenSettings
+from kappaforge.screen.symmetry import symmetry
 from kappaforge.screen.unique import group
 
 EXPANSION = 3.575 / 3.515
@@ -41,6 +44,11 @@ def main() -> None:
         ]
         write(crystals, options.output / f"{name}.extxyz")
         print(f"{name}: {len(crystals)}")
+        if name == "train":
+            wanted = [crystal for crystal in crystals if symmetry(crystal, ScreenSettings()).passes]
+            copies = [replace(crystal, id=f"{crystal.id}-{copy}") for copy in range(2) for crystal in wanted]
+            write(crystals + copies, options.output / "train3.extxyz")
+            print(f"small and symmetric: {len(wanted)}")
 
 
 if __name__ == "__main__":
