@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from ase.neighborlist import neighbor_list
 
 from kappaforge.crystal import Crystal
 from kappaforge.dataset.known_carbon import known_carbons
+from kappaforge.dataset.writers import write
 from kappaforge.errors import InputError
 from kappaforge.generate import registry
 from kappaforge.generate.base import LearnedGenerator
@@ -24,8 +26,9 @@ from kappaforge.generate.flow.generator import Flow
 from kappaforge.generate.flow.geometry import _harmonics, neighbourhoods, tensors_of
 from kappaforge.generate.flow.losses import losses
 from kappaforge.generate.flow.network import FlowNetwork
+from kappaforge.generate.flow.sampling import Draft, Sampler
 from kappaforge.generate.flow.settings import FlowSettings
-from kappaforge.generate.pattern import pattern_of
+from kappaforge.generate.pattern import free_pattern, pattern_of
 from kappaforge.generate.prior import Wish, learn
 from kappaforge.generate.settings import GenerateSettings
 from kappaforge.generate.solvers import SOLVERS, Rest, State, times
@@ -471,3 +474,41 @@ def test_model_of_another_kind_and_missing_files_are_clear_errors(tmp_path):
         registry.load(str(tmp_path / "none.safetensors"))
     with pytest.raises(InputError, match="training needs at least one crystal"):
         Flow.fit([])
+
+
+def test_proposal_is_the_draft_that_the_network_finds_nearest_to_a_crystal(small_flow):
+    one = Flow.load(small_flow, GenerateSettings(best_of=1, max_attempts=1, min_distance_factor=0.1))
+    four = Flow.load(small_flow, GenerateSettings(best_of=4, max_attempts=1, min_distance_factor=0.1))
+
+    def unrest(flow):
+        crystals = [proposal.crystal for proposal in flow.sample(24) if proposal.crystal]
+        drafts = [Draft(free_pattern(c.numbers, c.fractional), c.fractional, c.cell) for c in crystals]
+        sampler = Sampler(flow.network, flow.elements, flow.volumes_ang3, SOLVERS["euler"], 1)
+        return np.median(sampler.unrest(drafts))
+
+    assert unrest(four) < 0.8 * unrest(one)
+
+
+def test_command_killed_on_the_way_writes_the_same_generator(tmp_path):
+    data = tmp_path / "data.extxyz"
+    write(KNOWN[:6], data)
+
+    def command(name):
+        script = "from kappaforge.cli.main import main; main()"
+        options = ["--epochs", "40", "--batch-size", "2", "--log", str(tmp_path / f"{name}.csv")]
+        output = ["--output", str(tmp_path / f"{name}.safetensors")]
+        return [sys.executable, "-c", script, "train-generator", str(data), *output, *options]
+
+    subprocess.run(command("whole"), check=True, capture_output=True, timeout=300)
+    killed = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "killed.csv"
+    until = time.monotonic() + 120
+    while not log.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    assert (tmp_path / "killed.checkpoint").exists()
+    assert not (tmp_path / "killed.safetensors").exists()
+    subprocess.run(command("killed"), check=True, capture_output=True, timeout=300)
+    one, two = (Flow.load(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
+    assert one.digest == two.digest

@@ -32,6 +32,9 @@ FALSE_MINIMUM_EV_PER_ATOM = 0.1
 SAME_ENERGY_EV_PER_ATOM = 0.02
 """A crystal is a known one where it matches and its energy is as close as this: matching alone is loose."""
 
+LOOSE = RelaxSettings(fmax_ev_per_ang=0.02, stress_max_gpa=0.5, max_steps=500)
+"""Enough to tell which crystal it is, and its energy to meV/atom, in fewer steps than a campaign's relaxation."""
+
 CURVE_POINTS = 20
 
 
@@ -138,7 +141,7 @@ class EvaluationSettings:
         Crystals in one task of relaxation.
     """
 
-    relax: RelaxSettings = field(default_factory=RelaxSettings)
+    relax: RelaxSettings = LOOSE
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     seed: int = 0
     batch_size: int = 32
