@@ -512,3 +512,4 @@ def test_command_killed_on_the_way_writes_the_same_generator(tmp_path):
     subprocess.run(command("killed"), check=True, capture_output=True, timeout=300)
     one, two = (Flow.load(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
     assert one.digest == two.digest
+    assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "killed.csv").read_bytes()

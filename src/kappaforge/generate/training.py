@@ -120,7 +120,7 @@ def train(
     checkpoint
         File that is replaced after every epoch; where it exists the training goes on from it.
     on_epoch
-        Called as each epoch ends.
+        Called as each epoch ends, and at the start for those of the checkpoint.
 
     Raises
     ------
@@ -132,6 +132,9 @@ def train(
     run = _Run(network.to(device), settings)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint, named)
+        if on_epoch:
+            for row in run.log:
+                on_epoch(row)
     for epoch in range(len(run.log) + 1, settings.epochs + 1):
         # every epoch draws from its own generator, so that none depends on where the last one ended
         rng = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
