@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
-import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
 from kappaforge.errors import InputError
-from kappaforge.files import replacing
+from kappaforge.training_state import growing_average, read_checkpoint, write_checkpoint
 
 SCHEDULES = ("cosine", "plateau", "constant")
 
@@ -155,7 +153,7 @@ class _Run:
     def __init__(self, network: torch.nn.Module, settings: TrainingSettings) -> None:
         self.network = network
         self.settings = settings
-        self.averaged = AveragedModel(network, multi_avg_fn=_average_with(settings.averaging))
+        self.averaged = AveragedModel(network, multi_avg_fn=growing_average(settings.averaging))
         self.optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
         self.schedule = _schedule(self.optimiser, settings)
         self.log: list[EpochLosses] = []
@@ -208,28 +206,16 @@ class _Run:
 
     def save(self, path: Path, identity: str) -> None:
         content = {
-            "identity": identity,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else {},
             "log": [(row.epoch, row.losses, row.validation) for row in self.log],
         }
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        write_checkpoint(path, identity, content)
 
     def restore(self, path: Path, identity: str) -> None:
-        try:
-            content = torch.load(io.BytesIO(path.read_bytes()), weights_only=True)
-            found = content["identity"]
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            first = str(error).partition("\n")[0]
-            raise InputError(f"checkpoint {path} is damaged ({first}); delete it to train from the start") from None
-        if found != identity:
-            raise InputError(
-                f"checkpoint {path} is of a training with other crystals, settings or seed; "
-                "delete it, or give another file"
-            )
+        content = read_checkpoint(path, identity, "crystals")
         self.network.load_state_dict(content["network"])
         self.averaged.load_state_dict(content["averaged"])
         self.optimiser.load_state_dict(content["optimiser"])
@@ -282,14 +268,3 @@ def _average_gradients(network: torch.nn.Module) -> None:
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         distributed.all_reduce(gradient)
         parameter.grad = gradient / distributed.get_world_size()
-
-
-def _average_with(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Return torch's exponential moving average, but with a decay that grows from step to step up to its value."""
-
-    @torch.no_grad()
-    def average(averaged: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor) -> None:
-        step = int(steps)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, step / (10 + step)))
-
-    return average

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ from torch.optim.swa_utils import AveragedModel
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
-from kappaforge.files import replacing
 from kappaforge.potentials.allegro_model import (
     AllegroModel,
     Graph,
@@ -35,6 +32,7 @@ from kappaforge.potentials.allegro_model import (
 from kappaforge.potentials.allegro_settings import AllegroSettings, TrainingSettings
 from kappaforge.potentials.base import Batch
 from kappaforge.potentials.model_file import model_digest
+from kappaforge.training_state import growing_average, read_checkpoint, write_checkpoint
 
 
 class Labelled(Protocol):
@@ -176,7 +174,7 @@ class _State:
     def __init__(self, module: torch.nn.Module, settings: TrainingSettings) -> None:
         self.module = module
         self.settings = settings
-        self.averaged = AveragedModel(module, multi_avg_fn=_average_with(settings.averaging))
+        self.averaged = AveragedModel(module, multi_avg_fn=growing_average(settings.averaging))
         self.optimiser = torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
         self.schedule: CosineAnnealingLR | ReduceLROnPlateau
         if settings.schedule == "cosine":
@@ -218,7 +216,6 @@ class _State:
 
     def save(self, path: Path, identity: str) -> None:
         content = {
-            "identity": identity,
             "module": self.module.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -226,21 +223,10 @@ class _State:
             "best": (self.best_loss, self.best_epoch, self.best_weights),
             "log": [tuple(asdict(errors).values()) for errors in self.log],
         }
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        write_checkpoint(path, identity, content)
 
     def restore(self, path: Path, identity: str) -> None:
-        try:
-            content = torch.load(io.BytesIO(path.read_bytes()), weights_only=True)
-            found = content["identity"]
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            first = str(error).partition("\n")[0]
-            raise InputError(f"checkpoint {path} is damaged ({first}); delete it to train from the start") from None
-        if found != identity:
-            raise InputError(
-                f"checkpoint {path} is of a training with other labels, settings or seed; "
-                "delete it, or give another file"
-            )
+        content = read_checkpoint(path, identity, "labels")
         self.module.load_state_dict(content["module"])
         self.averaged.load_state_dict(content["averaged"])
         self.optimiser.load_state_dict(content["optimiser"])
@@ -347,20 +333,6 @@ def _energy_shifts(module: torch.nn.Module, examples: Sequence[_Example], n_elem
         shares.append(share)
         lacking.append((example.energy_ev - energy) / len(example.graph.types))
     return np.linalg.lstsq(np.array(shares), np.array(lacking), rcond=None)[0]
-
-
-def _average_with(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Return torch's exponential moving average, but with a decay that grows from step to step up to its value.
-
-    torch's own keeps it, so that an average over 100 steps remembers the random start of a short training.
-    """
-
-    @torch.no_grad()
-    def average(averaged: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor) -> None:
-        step = int(steps)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, step / (10 + step)))
-
-    return average
 
 
 def _identity(
