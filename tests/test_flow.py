@@ -26,7 +26,7 @@ from kappaforge.generate.flow.generator import Flow
 from kappaforge.generate.flow.geometry import _harmonics, neighbourhoods, tensors_of
 from kappaforge.generate.flow.losses import losses
 from kappaforge.generate.flow.network import FlowNetwork
-from kappaforge.generate.flow.sampling import Draft, Sampler
+from kappaforge.generate.flow.sampling import Draft, Sampler, proposal
 from kappaforge.generate.flow.settings import FlowSettings
 from kappaforge.generate.pattern import free_pattern, pattern_of
 from kappaforge.generate.prior import Wish, learn
@@ -487,6 +487,21 @@ def test_proposal_is_the_draft_that_the_network_finds_nearest_to_a_crystal(small
         return np.median(sampler.unrest(drafts))
 
     assert unrest(four) < 0.8 * unrest(one)
+
+
+def test_collapsed_draft_costs_the_others_nothing(small_flow):
+    flow = Flow.load(small_flow)
+    sampler = Sampler(flow.network, flow.elements, flow.volumes_ang3, SOLVERS["euler"], 5)
+    pattern = free_pattern(np.array([6, 6]), np.array([[0.0, 0, 0], [0.25, 0.25, 0.25]]))
+    good = Draft(pattern, pattern.fractional, 2.5 * np.eye(3))
+    flat = Draft(pattern, pattern.fractional, np.diag([1e3, 1e3, 1e-6]))
+    unrest = sampler.unrest([good, flat])
+    assert np.isfinite(unrest[0])
+    assert np.isinf(unrest[1])
+    whole, gone = sampler.ends([good, flat])
+    assert gone is None
+    np.testing.assert_allclose(whole.cell, sampler.ends([good])[0].cell)
+    assert proposal(3, gone, "flow").reason == "its cell collapsed"
 
 
 def test_command_killed_on_the_way_writes_the_same_generator(tmp_path):

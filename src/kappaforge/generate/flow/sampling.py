@@ -81,7 +81,7 @@ class Sampler(NamedTuple):
 
     @torch.no_grad()
     def unrest(self, drafts: Sequence[Draft]) -> np.ndarray:
-        """Return how far the network thinks these are from crystals, shape (n,).
+        """Return how far the network thinks these are from crystals, shape (n,); infinite for a collapsed cell.
 
         It is told that the time is 0.9. The root mean square displacement that it then asks for, in cube roots of the
         volume per atom, plus the norm of the strain.
@@ -90,13 +90,22 @@ class Sampler(NamedTuple):
         sizes = np.array([len(draft.pattern) for draft in drafts])
         for size in np.unique(sizes):
             members = [int(place) for place in np.flatnonzero(sizes == size)]
-            state = batch_of([drafts[m] for m in members])
-            types = torch.tensor([self._types(drafts[m].pattern) for m in members])
-            rest = self.network(state, torch.full((len(members),), JUDGED_AT), types)
-            lengths = (torch.linalg.det(state.cells).abs() / size) ** (1 / 3)
-            moves = rest.displacements_ang.square().sum(-1).mean(-1).sqrt() / lengths
-            found[members] = (moves + rest.strains.square().sum((-1, -2)).sqrt()).double().numpy()
+            found[members] = self._unrest([drafts[m] for m in members])
         return found
+
+    def _unrest(self, drafts: list[Draft]) -> np.ndarray:
+        state = batch_of(drafts)
+        types = torch.tensor([self._types(draft.pattern) for draft in drafts])
+        try:
+            rest = self.network(state, torch.full((len(drafts),), JUDGED_AT), types)
+        except FloatingPointError:
+            if len(drafts) == 1:
+                return np.array([np.inf])
+            return np.concatenate([self._unrest([draft]) for draft in drafts])
+        lengths = (torch.linalg.det(state.cells).abs() / types.shape[1]) ** (1 / 3)
+        moves = rest.displacements_ang.square().sum(-1).mean(-1).sqrt() / lengths
+        unrest: np.ndarray = (moves + rest.strains.square().sum((-1, -2)).sqrt()).double().numpy()
+        return unrest
 
     def _together(self, starts: list[Draft], latents: torch.Tensor | None) -> list[Draft | None]:
         types = torch.tensor([self._types(start.pattern) for start in starts])
