@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase.io import write
 
 from kappaforge.cli.main import app
 from kappaforge.errors import InputError
 from kappaforge.generate.base import LearnedGenerator
 from kappaforge.generate.cdvae.generator import Cdvae
+from kappaforge.generate.cdvae.network import fresh_network
 from kappaforge.generate.cdvae.settings import PRESETS, CdvaeSettings, EncoderSettings, LangevinSettings
 from kappaforge.generate.registry import load
 from kappaforge.generate.settings import GenerateSettings
@@ -87,6 +89,20 @@ def test_elements_formula_and_size_are_as_asked(of_two: Cdvae) -> None:
         of_two.sample(1, spacegroup=12)
 
 
+def test_sizes_follow_the_model_within_those_asked_for(of_carbon: Cdvae) -> None:
+    network = fresh_network(TINY, seed=0).eval()
+    last = network.num_atoms[-1]
+    with torch.no_grad():
+        network.lattice_mean.copy_(torch.tensor([2.0, 2.0, 2.0, 90.0, 90.0, 90.0]))
+        last.weight.zero_()
+        last.bias.fill_(-20)
+        last.bias[[4, 6, 9]] = torch.tensor([1.0, 0.0, 3.0])
+    made = replace(of_carbon, network=network, settings=replace(ASK, max_attempts=1))
+    sizes = [len(proposal.crystal) for proposal in made.sample(32) if proposal.crystal]
+    assert set(sizes) == {4, 6}
+    assert 1.2 < sizes.count(4) / sizes.count(6) < 8  # e
+
+
 def test_atoms_that_come_too_close_are_failures(of_carbon: Cdvae) -> None:
     strict = replace(of_carbon, settings=replace(ASK, min_distance_factor=1.2, max_attempts=1, min_atoms=6))
     assert {proposal.reason for proposal in strict.sample(4)} == {"its atoms come too close"}
@@ -151,7 +167,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(of_carbon: Cdvae
         fit(carbons(), checkpoint=checkpoint, on_epoch=stop)
     epochs = []
     resumed = fit(carbons(), checkpoint=checkpoint, on_epoch=lambda row: epochs.append(row.epoch))
-    assert epochs == [3]
+    assert epochs == [1, 2, 3]
     assert weights(resumed) == weights(of_carbon)
     with pytest.raises(InputError, match="other crystals, settings or seed"):
         fit(salts(), checkpoint=checkpoint)

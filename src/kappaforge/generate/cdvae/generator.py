@@ -16,7 +16,7 @@ from kappaforge.errors import InputError, suggestion
 from kappaforge.generate.base import Proposal, proposal_id
 from kappaforge.generate.cdvae.batch import Batch
 from kappaforge.generate.cdvae.network import CdvaeNetwork, fresh_network
-from kappaforge.generate.cdvae.sampling import Decoded, decode, likely_sizes
+from kappaforge.generate.cdvae.sampling import Decoded, decode, drawn_sizes, likely_sizes
 from kappaforge.generate.cdvae.settings import PRESETS, CdvaeSettings, LangevinSettings
 from kappaforge.generate.distances import too_close
 from kappaforge.generate.settings import GenerateSettings
@@ -274,9 +274,12 @@ class Cdvae:
             if not left:
                 break
             rngs = [_rng(seed, number, trial) for number in left]
-            drawn = [self._latent(rng, sizes) if latent is None else latent[0] for rng in rngs]
-            latents = torch.stack(drawn)
-            counts = likely_sizes(self.network, latents, sizes)
+            if latent is None:
+                drawn = [self._draw(rng, sizes) for rng in rngs]
+                latents, counts = torch.stack([one for one, _ in drawn]), [size for _, size in drawn]
+            else:
+                latents = latent.expand(len(left), -1)
+                counts = likely_sizes(self.network, latents, sizes)
             numbers = [np.array(unit * (count // len(unit))) for count in counts] if unit else None
             made = decode(self.network, latents, counts, rngs, dynamics, elements=elements, numbers=numbers)
             for number, one in zip(left, made, strict=True):
@@ -291,11 +294,18 @@ class Cdvae:
                     done[number] = proposal
         return [done.get(number) or failed[number] for number in members]
 
-    def _latent(self, rng: torch.Generator, sizes: list[int]) -> torch.Tensor:
-        """Draw a latent vector that stands for a number of atoms asked for, if one can be found."""
+    def _draw(self, rng: torch.Generator, sizes: list[int]) -> tuple[torch.Tensor, int]:
+        """Draw a latent vector, and by it a number of atoms, until that is among those asked for.
+
+        The published model takes the likeliest number, which gives crystals of few sizes where the latent vector says
+        little about it.
+        """
         latents = torch.randn(LATENT_DRAWS, self.network.settings.latent, generator=rng)
-        natural = likely_sizes(self.network, latents, range(1, self.network.settings.max_atoms + 1))
-        return next((latent for latent, size in zip(latents, natural, strict=True) if size in sizes), latents[0])
+        drawn = drawn_sizes(self.network, latents, rng)
+        for latent, size in zip(latents, drawn, strict=True):
+            if size in sizes:
+                return latent, size
+        return latents[0], likely_sizes(self.network, latents[:1], sizes)[0]
 
     def _proposal(self, number: int, made: Decoded) -> Proposal:
         name, reason = proposal_id(number), made.reason

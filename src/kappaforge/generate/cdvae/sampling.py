@@ -53,6 +53,13 @@ def likely_sizes(network: CdvaeNetwork, latents: torch.Tensor, allowed: Sequence
 
 
 @torch.no_grad()
+def drawn_sizes(network: CdvaeNetwork, latents: torch.Tensor, rng: torch.Generator) -> list[int]:
+    """Draw a number of atoms for each latent vector by the probabilities that the model gives to numbers."""
+    shares = torch.softmax(network.num_atoms(latents)[:, 1:], dim=-1)
+    return [place + 1 for place in torch.multinomial(shares.cpu(), 1, generator=rng)[:, 0].tolist()]
+
+
+@torch.no_grad()
 def decode(
     network: CdvaeNetwork,
     latents: torch.Tensor,
