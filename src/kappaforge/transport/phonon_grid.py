@@ -106,6 +106,13 @@ class PhononGrid:
         """
         return np.ravel_multi_index(tuple((vectors @ self.bz_grid.Q % self.mesh).T), self.mesh)
 
+    def neighbours(self, steps: np.ndarray) -> np.ndarray:
+        """Return the points that steps in grid addresses, shape (n_steps, 3), lead to from each: (n, n_steps), int32."""
+        addresses = self.bz_grid.addresses[self.bz_grid.grg2bzg]
+        reached = (addresses[:, None] + steps) % self.mesh
+        point_of_place = np.argsort(self.place_of_point).astype(np.int32)
+        return point_of_place[np.ravel_multi_index(tuple(np.moveaxis(reached, -1, 0)), self.mesh)]
+
     def expanded(self, vectors: np.ndarray) -> np.ndarray:
         """Return vectors of all points, (n, n_bands, 3), from those of the irreducible, (n_irreducible, n_bands, 3)."""
         return np.einsum("qab,qlb->qla", self.rotations[self.operation], vectors[self.source])
