@@ -17,7 +17,7 @@ NARROWEST_THZ = 0.02
 DECAY, ABSORB_SECOND, ABSORB_THIRD = 0, 1, 2
 """ω = ω' + ω'', ω + ω' = ω'' and ω + ω'' = ω'."""
 
-Integration = Literal["cells", "tetrahedra"]
+Integration = Literal["tetrahedra", "cells"]
 
 
 class OnShell(NamedTuple):

@@ -38,7 +38,7 @@ class Scattering:
     rate_thz: np.ndarray
 
 
-def three_phonon_scattering(three_phonon: ThreePhonon, integration: Integration = "cells") -> Scattering:
+def three_phonon_scattering(three_phonon: ThreePhonon, integration: Integration = "tetrahedra") -> Scattering:
     """Find the scattering of three phonons."""
     grid, device = three_phonon.grid, three_phonon.device
     frequencies = torch.from_numpy(grid.frequencies_thz).to(device)

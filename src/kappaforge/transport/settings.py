@@ -15,7 +15,7 @@ Method = Literal["converged", "paper"]
 Level = Literal["harmonic", "rta", "full"]
 """How far: phonons and stability; the relaxation-time approximation; the whole transport equation (LBTE)."""
 
-Collisions = Literal["cells", "tetrahedra", "phono3py"]
+Collisions = Literal["tetrahedra", "cells", "phono3py"]
 """What computes collisions: our kernel, with one of its two ways to conserve energy, or phono3py with tetrahedra."""
 
 
@@ -83,7 +83,7 @@ class KappaSettings:
     level
         "harmonic", "rta" or "full"; the paper's protocol ends with "rta".
     collisions
-        "cells", "tetrahedra" or "phono3py"; the paper's protocol has the last.
+        "tetrahedra", "cells" or "phono3py"; the paper's protocol has the last.
     mesh_length_ang
         Density of the q mesh of "converged": its numbers are the odd ones next to this times the lengths of the
         reciprocal lattice vectors (without 2π), in Å, and at least 3. Of more than four atoms in the primitive cell it
@@ -123,7 +123,7 @@ class KappaSettings:
 
     method: Method = "converged"
     level: Level = "full"
-    collisions: Collisions = "cells"
+    collisions: Collisions = "tetrahedra"
     mesh_length_ang: float = 14.0
     extrapolate: bool = True
     mesh: tuple[int, int, int] | None = None
@@ -148,7 +148,7 @@ class KappaSettings:
                 raise InputError(f"[kappa] {name}: expected one of {expected}, got {getattr(self, name)!r}")
         if self.coherence and (self.method == "paper" or self.collisions == "phono3py"):
             raise InputError(
-                '[kappa] coherence: only our kernel adds it; take method "converged" with collisions "cells"'
+                '[kappa] coherence: only our kernel adds it; take method "converged" with collisions "tetrahedra"'
             )
         if self.mesh is not None:
             _check_three("kappa", "mesh", self.mesh)

@@ -62,7 +62,7 @@ def tetrahedra_around_a_point(grid: BZGrid) -> Tetrahedra:
 
 
 def selling_superbase(lattice: np.ndarray) -> np.ndarray:
-    """Return four lattice vectors that add up to zero at angles of 90° or more (Selling, J. reine angew. Math. 77, 143).
+    """Return four lattice vectors that add up to zero at angles of 90° or more (Selling, 1874).
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def on_shell(
     sign_one, sign_two
         Factors of both frequencies.
     targets
-        Frequencies of the first mode, ascending, shape (n_bands,).
+        Frequencies of the first mode, ascending, shape (n_targets,).
     ones, twos
         Points q' and q'' of each pair, shape (n_pairs,).
     frequencies
@@ -145,7 +145,7 @@ def on_shell(
                 for step in range(n_steps):
                     energy = at_one[second, step] + at_two[third, step]
                     low, high = min(low, energy), max(high, energy)
-                for first in range(n_bands):
+                for first in range(len(targets)):
                     target = targets[first]
                     if target >= high:
                         break
