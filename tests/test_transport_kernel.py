@@ -79,10 +79,10 @@ def test_silicon_has_the_kappa_of_phono3py(
     silicon_grid: tuple[PhononGrid, ThreePhonon], silicon: tuple[Phonopy, ForceConstants], integration, tolerance
 ) -> None:
     grid, kernel = silicon_grid
-    scattering = three_phonon_scattering(kernel, integration)
+    (scattering,) = three_phonon_scattering(kernel, [300.0], integration)
     isotopes = isotope_rates_thz(grid, get_mass_variances(silicon[0].primitive))
-    pure = solve(grid, scattering, 300.0)
-    natural = solve(grid, scattering, 300.0, isotope_rates_thz=isotopes)
+    pure = solve(grid, scattering)
+    natural = solve(grid, scattering, isotope_rates_thz=isotopes)
     # phono3py 4.10 on the same mesh, with tetrahedra
     for tensor, expected in (
         (pure.kappa_rta_w_per_mk, 106.7),
@@ -98,10 +98,28 @@ def test_strength_of_scattering_does_not_depend_on_how_the_work_is_cut(
     phonopy, constants = silicon
     grid = phonon_grid(phonopy, (3, 3, 3))
     terms = lattice_terms(constants.fc3, constants.known, phonopy.primitive)
-    whole = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision="double"))
+    (whole,) = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision="double"), [300.0])
     monkeypatch.setattr("kappaforge.transport.interaction.CHUNK_BYTES", 1)
-    cut = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision="double"))
-    np.testing.assert_allclose(cut.rate_thz, whole.rate_thz, rtol=1e-9, atol=1e-12 * whole.rate_thz.max())
+    (cut,) = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision="double"), [300.0])
+    np.testing.assert_allclose(cut.linewidths_thz, whole.linewidths_thz, rtol=1e-9)
+    np.testing.assert_allclose(cut.back_thz, whole.back_thz, rtol=1e-5, atol=1e-6 * whole.back_thz.max())
+
+
+def test_each_temperature_is_as_if_alone_and_whole_or_not_does_not_change_linewidths(
+    silicon: tuple[Phonopy, ForceConstants],
+) -> None:
+    phonopy, constants = silicon
+    grid = phonon_grid(phonopy, (3, 3, 3))
+    kernel = ThreePhonon(lattice_terms(constants.fc3, constants.known, phonopy.primitive), grid, phonopy.primitive)
+    cold, warm = three_phonon_scattering(kernel, [100.0, 300.0])
+    (alone,) = three_phonon_scattering(kernel, [300.0])
+    (short,) = three_phonon_scattering(kernel, [300.0], whole=False)
+    np.testing.assert_array_equal(warm.linewidths_thz, alone.linewidths_thz)
+    np.testing.assert_array_equal(warm.back_thz, alone.back_thz)
+    np.testing.assert_array_equal(short.linewidths_thz, alone.linewidths_thz)
+    assert short.back_thz is None
+    assert solve(grid, short).kappa_lbte_w_per_mk is None
+    assert cold.linewidths_thz.sum() < warm.linewidths_thz.sum()
 
 
 def solved(
@@ -112,8 +130,8 @@ def solved(
     phonopy = harmonic(phono3py, constants)
     grid = phonon_grid(phonopy, mesh)
     terms = lattice_terms(constants.fc3, constants.known, phonopy.primitive)
-    scattering = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive), integration)
-    return solve(grid, scattering, 300.0, **options)
+    (scattering,) = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive), [300.0], integration)
+    return solve(grid, scattering, **options)
 
 
 def test_whole_equation_is_that_of_phono3py_for_a_crystal_of_low_symmetry() -> None:
@@ -156,7 +174,10 @@ def test_single_precision_changes_kappa_by_less_than_a_thousandth(silicon: tuple
     grid = phonon_grid(phonopy, (5, 5, 5))
     terms = lattice_terms(constants.fc3, constants.known, phonopy.primitive)
     single, double = (
-        solve(grid, three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision=precision)), 300.0)
+        solve(
+            grid,
+            *three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision=precision), [300.0]),
+        )
         for precision in ("single", "double")
     )
     np.testing.assert_allclose(single.kappa_lbte_w_per_mk, double.kappa_lbte_w_per_mk, atol=1e-3)

@@ -15,7 +15,7 @@ from kappaforge.potentials.base import Potential
 from kappaforge.transport.boltzmann import phono3py_conductivity
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.force_constants import ForceConstants
-from kappaforge.transport.interaction import ThreePhonon, lattice_terms
+from kappaforge.transport.interaction import LatticeTerms, ThreePhonon, lattice_terms
 from kappaforge.transport.meshes import converged_meshes, extrapolated
 from kappaforge.transport.modes import conduction_w_per_mk_per_ps
 from kappaforge.transport.orders import SecondOrder, ThirdOrder, order2, order3, phono3py_of_orders
@@ -120,12 +120,14 @@ def kappa_steps(
     )
     yield record
     by_mesh = []
+    with clock.part("collisions"):
+        terms = None if settings.collisions == "phono3py" else lattice_terms(third.fc3, third.known, third.primitive)
     for mesh in record.meshes:
-        if settings.collisions == "phono3py":
+        if terms is None:
             found = _by_phono3py(primitive, second, third, mesh, settings, clock)
         else:
             folder = modes_folder if mesh == record.mesh else None
-            found = _by_kernel(second, third, mesh, settings, clock, folder)
+            found = _by_kernel(second, third, terms, mesh, settings, clock, folder)
         by_mesh.append([tensors.each(partial(symmetrised_tensor, primitive)) for tensors in found])
     solutions = [
         _combined(temperature, [found[place] for found in by_mesh], record.meshes)
@@ -137,6 +139,7 @@ def kappa_steps(
 def _by_kernel(
     second: SecondOrder,
     third: ThirdOrder,
+    terms: LatticeTerms,
     mesh: Mesh,
     settings: KappaSettings,
     clock: Clock,
@@ -146,23 +149,17 @@ def _by_kernel(
     with clock.part("collisions"):
         phonopy = second.phonopy
         grid = phonon_grid(phonopy, mesh)
-        terms = lattice_terms(third.fc3, third.known, third.primitive)
         three_phonon = ThreePhonon(terms, grid, third.primitive, settings.device)
-        scattering = three_phonon_scattering(three_phonon, settings.collisions)
+        scatterings = three_phonon_scattering(
+            three_phonon, settings.temperatures_k, settings.collisions, whole=settings.level == "full"
+        )
         isotopes = None
         if settings.isotope_scattering:
             isotopes = isotope_rates_thz(grid, get_mass_variances(phonopy.primitive))
     with clock.part("solution"):
         solved = [
-            solve(
-                grid,
-                scattering,
-                temperature,
-                whole=settings.level == "full",
-                isotope_rates_thz=isotopes,
-                boundary_length_um=settings.boundary_length_um,
-            )
-            for temperature in settings.temperatures_k
+            solve(grid, scattering, isotope_rates_thz=isotopes, boundary_length_um=settings.boundary_length_um)
+            for scattering in scatterings
         ]
         coherences: list[np.ndarray | None] = [None] * len(solved)
         if settings.coherence:

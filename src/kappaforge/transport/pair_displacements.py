@@ -129,7 +129,9 @@ def pair_displacements(
     length
         Of displacements, Å.
     """
-    rotations = [similarity_transformation(supercell.cell.T, each) for each in symmetry.symmetry_operations["rotations"]]
+    rotations = [
+        similarity_transformation(supercell.cell.T, each) for each in symmetry.symmetry_operations["rotations"]
+    ]
     operations = Operations(np.array(rotations), np.array(symmetry.atomic_permutations))
     registry = _Supercells(operations)
     directions = np.array([each for each in product((1, 0, -1), repeat=3) if each > (0, 0, 0)], dtype=float)
