@@ -77,6 +77,14 @@ def test_kernel_agrees_with_phono3py_on_the_same_force_constants(brenner, crysta
         np.testing.assert_allclose(getattr(cells, name), expected, atol=0.15 * np.abs(expected).max())
 
 
+def test_collisions_that_do_not_fit_are_refused(brenner, crystals):
+    record = conductivity(crystals["diamond"], brenner, replace(ONE_MESH, collision_memory_gib=0.01))
+    assert record.status == "failed"
+    assert "mesh need about" in record.reason
+    assert "raise collision_memory_gib" in record.reason
+    assert not record.solutions
+
+
 @pytest.mark.parametrize("recast", ["sheared", "rotated", "permuted", "doubled"])
 def test_kappa_does_not_depend_on_the_cell_it_is_given_in(brenner, crystals, bct, recast):
     given, turn = crystals["bct-C4"], np.eye(3)

@@ -10,7 +10,9 @@ from phono3py import Phono3py
 from phono3py.other.isotope import get_mass_variances
 from phonopy import Phonopy
 
+from kappaforge.transport.collision_memory import collision_gib, temperatures_at_once
 from kappaforge.transport.energy import Integration, spread_density
+from kappaforge.transport.failure import TransportError
 from kappaforge.transport.force_constants import ForceConstants, force_constants
 from kappaforge.transport.interaction import ThreePhonon, lattice_terms
 from kappaforge.transport.phonon_grid import PhononGrid, phonon_grid
@@ -103,6 +105,21 @@ def test_strength_of_scattering_does_not_depend_on_how_the_work_is_cut(
     (cut,) = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive, precision="double"), [300.0])
     np.testing.assert_allclose(cut.linewidths_thz, whole.linewidths_thz, rtol=1e-9)
     np.testing.assert_allclose(cut.back_thz, whole.back_thz, rtol=1e-5, atol=1e-6 * whole.back_thz.max())
+
+
+def test_temperatures_share_the_memory_out(silicon: tuple[Phonopy, ForceConstants]) -> None:
+    grid = phonon_grid(silicon[0], (9, 9, 9))
+    always, each = collision_gib(grid, 1000, 6, whole=True)
+    temperatures_k = [100.0, 200.0, 300.0, 400.0, 500.0]
+    allowed = always + 2.5 * each
+    assert temperatures_at_once(grid, 1000, temperatures_k, allowed, whole=True) == [[100, 200], [300, 400], [500]]
+    assert temperatures_at_once(grid, 1000, temperatures_k, allowed, whole=False) == [temperatures_k]
+    assert temperatures_at_once(grid, 1000, temperatures_k, None, whole=True) == [temperatures_k]
+    with pytest.raises(TransportError, match=r"9×9×9 mesh need about .* GiB, and .* are allowed: take a smaller"):
+        temperatures_at_once(grid, 1000, temperatures_k, always + each / 2, whole=True)
+    # what one temperature gives back is most of what it takes
+    n_modes = 729 * 6
+    assert each * 2**30 == pytest.approx(4 * len(grid.irreducible) * 6 * n_modes)
 
 
 def test_each_temperature_is_as_if_alone_and_whole_or_not_does_not_change_linewidths(

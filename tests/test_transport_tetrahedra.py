@@ -60,10 +60,12 @@ def test_tetrahedra_have_the_symmetry_and_the_volume(name: str) -> None:
     volumes = np.abs(np.linalg.det(corners)) * np.linalg.det(np.linalg.inv(grid.P))
     np.testing.assert_allclose(np.abs(volumes), 1.0)  # six in each cell of the grid
     assert tetrahedra.shares.sum() == pytest.approx(4.0)  # each cell has four corners in the mean
-    shares = {frozenset(map(tuple, each)): share for each, share in zip(corners.tolist(), tetrahedra.shares)}
+    shares = {
+        frozenset(map(tuple, each)): share for each, share in zip(corners.tolist(), tetrahedra.shares, strict=True)
+    }
     for rotation in grid.rotations:
         turned = (corners @ rotation.T).tolist()
-        for each, share in zip(turned, tetrahedra.shares):
+        for each, share in zip(turned, tetrahedra.shares, strict=True):
             assert shares[frozenset(map(tuple, each))] == pytest.approx(share)
 
 

@@ -13,9 +13,10 @@ from phono3py.other.isotope import get_mass_variances
 
 from kappaforge.potentials.base import Potential
 from kappaforge.transport.boltzmann import phono3py_conductivity
+from kappaforge.transport.collision_memory import temperatures_at_once
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.force_constants import ForceConstants
-from kappaforge.transport.interaction import LatticeTerms, ThreePhonon, lattice_terms
+from kappaforge.transport.interaction import ThreePhonon, lattice_terms
 from kappaforge.transport.meshes import converged_meshes, extrapolated
 from kappaforge.transport.modes import conduction_w_per_mk_per_ps
 from kappaforge.transport.orders import SecondOrder, ThirdOrder, order2, order3, phono3py_of_orders
@@ -25,7 +26,7 @@ from kappaforge.transport.primitive import PrimitiveCrystal, symmetrised_tensor
 from kappaforge.transport.record import Clock, KappaAt, KappaRecord, Mesh, largest_eigenvalue
 from kappaforge.transport.scattering import isotope_rates_thz, three_phonon_scattering
 from kappaforge.transport.settings import KappaSettings
-from kappaforge.transport.solution import solve
+from kappaforge.transport.solution import Solution, solve
 from kappaforge.transport.stability import followable_mode, imaginary_mode, spectrum
 from kappaforge.transport.wigner import coherence_kappa_w_per_mk
 
@@ -119,16 +120,11 @@ def kappa_steps(
         fit_residual=max(residuals, default=None),
     )
     yield record
-    by_mesh = []
-    with clock.part("collisions"):
-        terms = None if settings.collisions == "phono3py" else lattice_terms(third.fc3, third.known, third.primitive)
-    for mesh in record.meshes:
-        if terms is None:
-            found = _by_phono3py(primitive, second, third, mesh, settings, clock)
-        else:
-            folder = modes_folder if mesh == record.mesh else None
-            found = _by_kernel(second, third, terms, mesh, settings, clock, folder)
-        by_mesh.append([tensors.each(partial(symmetrised_tensor, primitive)) for tensors in found])
+    if settings.collisions == "phono3py":
+        by_mesh = [_by_phono3py(primitive, second, third, mesh, settings, clock) for mesh in record.meshes]
+    else:
+        by_mesh = _by_kernel(second, third, record.meshes, settings, clock, modes_folder)
+    by_mesh = [[tensors.each(partial(symmetrised_tensor, primitive)) for tensors in found] for found in by_mesh]
     solutions = [
         _combined(temperature, [found[place] for found in by_mesh], record.meshes)
         for place, temperature in enumerate(settings.temperatures_k)
@@ -139,40 +135,63 @@ def kappa_steps(
 def _by_kernel(
     second: SecondOrder,
     third: ThirdOrder,
-    terms: LatticeTerms,
-    mesh: Mesh,
+    meshes: tuple[Mesh, ...],
     settings: KappaSettings,
     clock: Clock,
     modes_folder: Path | None,
-) -> list[Tensors]:
-    assert settings.collisions != "phono3py"
+) -> list[list[Tensors]]:
+    """Return κ at each temperature on each mesh; memory is asked for all meshes before anything is computed."""
+    whole, temperatures_k = settings.level == "full", settings.temperatures_k
     with clock.part("collisions"):
-        phonopy = second.phonopy
-        grid = phonon_grid(phonopy, mesh)
-        three_phonon = ThreePhonon(terms, grid, third.primitive, settings.device)
-        scatterings = three_phonon_scattering(
-            three_phonon, settings.temperatures_k, settings.collisions, whole=settings.level == "full"
-        )
-        isotopes = None
-        if settings.isotope_scattering:
-            isotopes = isotope_rates_thz(grid, get_mass_variances(phonopy.primitive))
-    with clock.part("solution"):
-        solved = [
-            solve(grid, scattering, isotope_rates_thz=isotopes, boundary_length_um=settings.boundary_length_um)
-            for scattering in scatterings
+        grids = [phonon_grid(second.phonopy, mesh) for mesh in meshes]
+        n_known = int(third.known.sum())
+        rounds = [
+            temperatures_at_once(grid, n_known, temperatures_k, settings.collision_memory_gib, whole=whole)
+            for grid in grids
         ]
+        terms = lattice_terms(third.fc3, third.known, third.primitive)
+    by_mesh = []
+    for grid, groups in zip(grids, rounds, strict=True):
+        solved = _solved(ThreePhonon(terms, grid, third.primitive, settings.device), groups, settings, clock)
         coherences: list[np.ndarray | None] = [None] * len(solved)
         if settings.coherence:
-            coherences = [
-                coherence_kappa_w_per_mk(phonopy, grid, solution.linewidths_thz, solution.temperature_k)
-                for solution in solved
+            with clock.part("solution"):
+                coherences = [
+                    coherence_kappa_w_per_mk(second.phonopy, grid, solution.linewidths_thz, solution.temperature_k)
+                    for solution in solved
+                ]
+        by_mesh.append(
+            [
+                Tensors(solution.kappa_rta_w_per_mk, solution.kappa_lbte_w_per_mk, coherence)
+                for solution, coherence in zip(solved, coherences, strict=True)
             ]
+        )
     if modes_folder is not None:
-        write_phono3py_file(modes_folder, grid, solved, whole=False)
-    return [
-        Tensors(solution.kappa_rta_w_per_mk, solution.kappa_lbte_w_per_mk, coherence)
-        for solution, coherence in zip(solved, coherences, strict=True)
-    ]
+        write_phono3py_file(modes_folder, grids[-1], solved, whole=False)
+    return by_mesh
+
+
+def _solved(
+    three_phonon: ThreePhonon, rounds: list[list[float]], settings: KappaSettings, clock: Clock
+) -> list[Solution]:
+    """Return the solutions at the temperatures of all rounds."""
+    assert settings.collisions != "phono3py"
+    grid, isotopes = three_phonon.grid, None
+    solved = []
+    for temperatures_k in rounds:
+        with clock.part("collisions"):
+            if settings.isotope_scattering and isotopes is None:
+                isotopes = isotope_rates_thz(grid, get_mass_variances(three_phonon.primitive))
+            scatterings = three_phonon_scattering(
+                three_phonon, temperatures_k, settings.collisions, whole=settings.level == "full"
+            )
+        with clock.part("solution"):
+            solved += [
+                solve(grid, scattering, isotope_rates_thz=isotopes, boundary_length_um=settings.boundary_length_um)
+                for scattering in scatterings
+            ]
+        del scatterings  # before the next are made
+    return solved
 
 
 def _by_phono3py(

@@ -163,7 +163,7 @@ class ThreePhonon:
     ) -> None:
         self.device = torch.device(device)
         self.real, self.complex = TYPES[precision]
-        self.grid = grid
+        self.grid, self.primitive = grid, primitive
         self.n_atoms = len(primitive)
         # phonopy's eigenvectors carry the phase of the lattice vector alone, which at its atoms is exp(2πi q·x) of ours
         phases = np.repeat(np.exp(2j * np.pi * grid.points @ primitive.scaled_positions.T), 3, axis=1)

@@ -7,8 +7,8 @@ signs have,
 
     F(u, v) + F(-u, -v) - F(u) - F(-u) - F(v) - F(-v) + 2 F(0) = -2 Σ u_a v_b Φ_ijk,ab.
 
-Of the nine tensors u ⊗ v only those are displaced that rotations of the pair do not make from others, and of a supercell
-and its negative only one if an operation of the crystal turns one into the other.
+Of the nine tensors u ⊗ v only those are displaced that rotations of the pair do not make from others, and of a
+supercell and its negative only one if an operation of the crystal turns one into the other.
 """
 
 from __future__ import annotations

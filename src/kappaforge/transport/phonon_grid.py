@@ -115,7 +115,7 @@ class PhononGrid:
         return cells
 
     def neighbours(self, steps: np.ndarray) -> np.ndarray:
-        """Return the points that steps of grid addresses, (n_steps, 3), lead to from each: shape (n, n_steps), int32."""
+        """Return where steps of grid addresses, shape (n_steps, 3), lead to from each point: (n, n_steps), int32."""
         addresses = self.bz_grid.addresses[self.bz_grid.grg2bzg]
         reached = (addresses[:, None] + steps) % self.mesh
         point_of_place = np.argsort(self.place_of_point).astype(np.int32)

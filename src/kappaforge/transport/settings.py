@@ -100,6 +100,9 @@ class KappaSettings:
         Whether phonons also scatter at the isotopes, in their natural abundance.
     boundary_length_um
         Mean free path that boundaries allow, in µm; None for an infinite crystal.
+    collision_memory_gib
+        What collisions may use, in GiB; None for half of what is free, at most 4. Temperatures are shared out among
+        rounds that fit, and a mesh of which one temperature does not fit is refused.
     device
         Where torch computes our kernel: "cpu", or a GPU such as "cuda".
     coherence
@@ -132,6 +135,7 @@ class KappaSettings:
     isotope_scattering: bool = False
     boundary_length_um: float | None = None
     coherence: bool = False
+    collision_memory_gib: float | None = None
     device: str = "cpu"
     symprec_ang: float = 1e-3
     acoustic_tolerance_thz: float = 0.01
@@ -156,6 +160,8 @@ class KappaSettings:
             _check_number("kappa", name, getattr(self, name), positive=True)
         for temperature in self.more_temperatures_k:
             _check_number("kappa", "more_temperatures_k", temperature, positive=True)
+        if self.collision_memory_gib is not None:
+            _check_number("kappa", "collision_memory_gib", self.collision_memory_gib, positive=True)
         if self.boundary_length_um is not None:
             _check_number("kappa", "boundary_length_um", self.boundary_length_um, positive=True)
         for name in ("acoustic_tolerance_thz", "imaginary_tolerance_thz"):
