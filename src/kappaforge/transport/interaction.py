@@ -171,7 +171,8 @@ class ThreePhonon:
         self.legs = torch.from_numpy(legs).to(self.device, self.complex)
         self.seconds, of_second = _different(terms.seconds)
         # S along each axis of the grid, where it only counts up to the number of points
-        self.box, waves, cell = [], [], 0
+        self.box, waves = [], []
+        cell = np.zeros(len(terms.shifts), dtype=np.int64)
         for number, along in zip(grid.mesh, grid.cells(terms.shifts).T, strict=True):
             values, of_value = np.unique(along, return_inverse=True)
             self.box.append(len(values))
@@ -191,7 +192,9 @@ class ThreePhonon:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that sparse tensors are in beta
             self.matrix = torch.sparse_csr_tensor(
-                *(torch.from_numpy(each) for each in (matrix.indptr, matrix.indices, matrix.data)),
+                torch.from_numpy(matrix.indptr),
+                torch.from_numpy(matrix.indices),
+                torch.from_numpy(matrix.data),
                 size=shape,
                 device=self.device,
                 dtype=self.real,

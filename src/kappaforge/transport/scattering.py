@@ -84,10 +84,12 @@ def three_phonon_scattering(
             one, two, weight = pairs[:, triplet]
             rate = density * strengths[triplet, first, second, third] * (weight * factor)
             rate *= inverse[point, first] * inverse[one, second] * inverse[two, third]
-            modes = first, one * n_bands + second, two * n_bands + third
+            ones, twos = one * n_bands + second, two * n_bands + third
             _add(
                 kind,
-                *(each.to(torch.int32).cpu().numpy() for each in modes),
+                _short(first),
+                _short(ones),
+                _short(twos),
                 rate.cpu().numpy(),
                 occupations,
                 halves,
@@ -99,6 +101,10 @@ def three_phonon_scattering(
         Scattering(temperature_k, widths, matrix if whole else None)
         for temperature_k, widths, matrix in zip(temperatures_k, linewidths, flat, strict=True)
     ]
+
+
+def _short(numbers: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(numbers.to(torch.int32).cpu().numpy())
 
 
 @numba.njit(cache=True)
