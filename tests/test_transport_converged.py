@@ -206,6 +206,14 @@ def test_extrapolation_never_makes_kappa_negative():
     assert combined.mesh_error_w_per_mk == pytest.approx(10.0)
 
 
+def test_error_of_coarse_meshes_is_the_whole_step():
+    coarse, fine = Tensors(np.diag([50.0, 40.0, 30.0])), Tensors(np.diag([60.0, 40.0, 30.0]))
+    for meshes, share in ((((5, 5, 5), (7, 7, 7)), 1.0), (((7, 7, 7), (11, 11, 11)), 0.5)):
+        combined = _combined(300.0, [coarse, fine], meshes)
+        step = np.linalg.eigvalsh(combined.kappa_rta_w_per_mk)[-1] - 60.0
+        assert combined.mesh_error_w_per_mk == pytest.approx(share * step)
+
+
 def test_cutoff_of_zero_is_none(brenner, crystals):
     """TOML has no null."""
     small = replace(FORCES, fc3_face_distance_ang=4.0)

@@ -29,6 +29,11 @@ from kappaforge.transport.primitive import PrimitiveCrystal
 from kappaforge.transport.supercells import SupercellChoice, smallest_supercell
 
 
+PAIR_LENGTH = 5 / 3
+"""How much longer displacements of pairs are than those of the second order. Their error is that of phono3py's at half
+the length, and the noise of the forces falls with its square."""
+
+
 class RandomMoves(NamedTuple):
     """What a fit needs beside forces: the basis, and half of the displacements, (n_pairs, n_supercell, 3) in Å."""
 
@@ -175,7 +180,7 @@ def plan3(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> Third
             phono3py.symmetry,
             displaced_together,
             axes,
-            settings.displacement_ang,
+            PAIR_LENGTH * settings.displacement_ang,
         )
         costs["finite"] = finite_cost(3, size, len(pairs.sites), settings)
     way = cheaper_way(costs, settings)
