@@ -228,7 +228,9 @@ def _combined(temperature_k: float, tensors: list[Tensors], meshes: tuple[Mesh, 
         lbte = None if coarse.lbte is None or best.lbte is None else _positive(coarse.lbte, best.lbte, meshes)
         step = _largest_of(Tensors(rta, lbte)) - _largest_of(best)
         # where nothing was extrapolated, the error is what the meshes differ by
-        error = (MESH_ERROR if min(meshes[0]) >= FEW_POINTS else 1.0) * abs(step) or abs(_largest_of(best) - _largest_of(coarse))
+        error = (MESH_ERROR if min(meshes[0]) >= FEW_POINTS else 1.0) * abs(step) or abs(
+            _largest_of(best) - _largest_of(coarse)
+        )
         # coherences need no long waves, so that they are those of the finer mesh
         best = Tensors(rta, lbte, best.coherence)
     return KappaAt(
