@@ -28,7 +28,6 @@ from kappaforge.transport.pair_displacements import PairDisplacements, pair_disp
 from kappaforge.transport.primitive import PrimitiveCrystal
 from kappaforge.transport.supercells import SupercellChoice, smallest_supercell
 
-
 PAIR_LENGTH = 5 / 3
 """How much longer displacements of pairs are than those of the second order. Their error is that of phono3py's at half
 the length, and the noise of the forces falls with its square."""
