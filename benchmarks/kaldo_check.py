@@ -167,8 +167,8 @@ def our_kappa_by_gaussians(constants: Constants, mesh: int, width_thz: float) ->
     third = constants.third
     kernel = ThreePhonon(lattice_terms(third.fc3, third.known, third.primitive), grid, third.primitive)
     with patch("kappaforge.transport.scattering.CellDeltas", partial(GaussianDeltas, width_thz=width_thz)):
-        scattering = three_phonon_scattering(kernel, "cells")
-    solution = solve(grid, scattering, TEMPERATURE_K)
+        (scattering,) = three_phonon_scattering(kernel, [TEMPERATURE_K], "cells")
+    solution = solve(grid, scattering)
     assert solution.kappa_lbte_w_per_mk is not None, "the whole equation is solved unless told otherwise"
     return Kappa(solution.kappa_rta_w_per_mk, solution.kappa_lbte_w_per_mk)
 

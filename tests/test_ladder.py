@@ -1,5 +1,6 @@
 """The ladder: who climbs, who stays behind and why; on regressions of its own making and on real crystals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_settings_name_the_bad_field(name: str, value: float) -> None:
         LadderSettings(**{name: value})
 
 
-def climbed(folder: Path, crystals: list[Crystal], settings: LadderSettings):
+def climbed(folder: Path, crystals: list[Crystal], settings: LadderSettings, kappa: KappaSettings = KAPPA):
     brenner = load("brenner")
     folder.mkdir(exist_ok=True)
     with RunFolder.open(folder, write=True) as run:
@@ -62,7 +63,7 @@ def climbed(folder: Path, crystals: list[Crystal], settings: LadderSettings):
             brenner.digest,
             settings,
             relax=RelaxSettings(),
-            kappa=KAPPA,
+            kappa=kappa,
             screen=ScreenSettings(),
         )
 
@@ -91,6 +92,15 @@ def test_crystals_climb_while_they_may_matter_and_none_is_dropped_in_silence(tmp
             assert rung.record.kappa.kappa_lbte_max_w_per_mk > 0
     everything = climbed(tmp_path / "run", crystals, LadderSettings(1.0, calibration=3, rta_fit_cutoff_ang=2.7))
     assert [rung.level for rung in everything.rungs[:4]] == ["full"] * 4
+
+
+def test_displacements_are_taken_where_a_fit_fails(tmp_path: Path) -> None:
+    diamond = next(entry.crystal for entry in known_carbons() if entry.name == "diamond")
+    # enough for finite displacements, too little for the fit
+    kappa = replace(KAPPA, force_constants=replace(FORCES, memory_gib=0.003))
+    (rung,) = climbed(tmp_path / "run", [diamond], LadderSettings(1.0, rta_fit_cutoff_ang=2.7), kappa).rungs
+    assert rung.record.status == "ok"
+    assert rung.level == "full"
 
 
 def test_papers_method_has_no_ladder(tmp_path: Path) -> None:

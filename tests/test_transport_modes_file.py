@@ -52,8 +52,8 @@ def solved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     phonopy = harmonic(phono3py, constants)
     grid = phonon_grid(phonopy, MESH)
     terms = lattice_terms(constants.fc3, constants.known, phonopy.primitive)
-    scattering = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive), "tetrahedra")
-    return Solved(phono3py, grid, [solve(grid, scattering, temperature_k) for temperature_k in TEMPERATURES_K])
+    scatterings = three_phonon_scattering(ThreePhonon(terms, grid, phonopy.primitive), TEMPERATURES_K)
+    return Solved(phono3py, grid, [solve(grid, scattering) for scattering in scatterings])
 
 
 def tensor(six: np.ndarray) -> np.ndarray:

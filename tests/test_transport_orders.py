@@ -94,7 +94,7 @@ def test_fc3_of_both_ways_is_the_same(brenner, name):
     largest = np.abs(finite.fc3).max()
     np.testing.assert_allclose(fit.fc3, finite.fc3, atol=5e-3 * largest)
     assert np.linalg.norm(fit.fc3 - finite.fc3) < 5e-3 * np.linalg.norm(finite.fc3)
-    assert fit.n_supercells < finite.n_supercells / 5
+    assert fit.n_supercells < finite.n_supercells / 2
     assert fit.residual < 0.01
     assert fit.known.sum() < finite.known.sum()
     assert (finite.cutoff_ang, fit.cutoff_ang) == (fit.cutoff_ang, finite.cutoff_ang)
@@ -107,14 +107,16 @@ def test_fc3_of_both_ways_is_the_same(brenner, name):
         assert set(order.seconds_by_part) == {"displacements", "forces", "force_constants"}
 
 
-@pytest.mark.parametrize("cutoff", [2.7, None])
-def test_finite_way_is_phono3pys_own_in_a_supercell_that_is_not_diagonal(monkeypatch, brenner, cutoff):
+@pytest.mark.parametrize(("name", "cutoff"), [("bct-C4", 2.7), ("bct-C4", None), ("lonsdaleite", 2.7)])
+def test_finite_way_is_phono3pys_own_from_a_third_of_its_supercells(monkeypatch, brenner, name, cutoff):
     monkeypatch.setattr(solver, "SUM_RULE_ROUNDS", 0)
-    primitive = primitive_of("bct-C4")
-    ours = order3(primitive, brenner, replace(FINITE, fc3_cutoff_ang=cutoff))
-    assert np.abs(ours.choice.matrix - np.diag(np.diag(ours.choice.matrix))).any()
+    primitive = primitive_of(name)
+    # phono3py's error is of first order in the displacement where it does not make both signs of the second one
+    small = replace(FINITE, displacement_ang=5e-4)
+    ours = order3(primitive, brenner, replace(small, fc3_cutoff_ang=cutoff))
+    assert name == "lonsdaleite" or np.abs(ours.choice.matrix - np.diag(np.diag(ours.choice.matrix))).any()
     phono3py = phono3py_with(primitive.crystal, ours.choice.matrix)
-    displace_pairs(phono3py, FINITE.displacement_ang, ours.cutoff_ang)
+    displace_pairs(phono3py, small.displacement_ang, ours.cutoff_ang)
     n_singles = len(phono3py.dataset["first_atoms"])
     singles = phono3py.supercells_with_displacements[:n_singles]
     set_forces(
@@ -128,7 +130,8 @@ def test_finite_way_is_phono3pys_own_in_a_supercell_that_is_not_diagonal(monkeyp
     _, theirs = get_fc3(phono3py.supercell, phono3py.primitive, phono3py.dataset, phono3py.symmetry, is_compact_fc=True)
     if cutoff is None:
         set_permutation_symmetry_compact_fc3(theirs, phono3py.primitive)
-    np.testing.assert_allclose(ours.fc3, theirs, atol=1e-9 * np.abs(theirs).max())
+    np.testing.assert_allclose(ours.fc3, theirs, atol=5e-4 * np.abs(theirs).max())
+    assert ours.n_supercells < (n_singles + len(pair_supercells(phono3py))) / 3
 
 
 @pytest.mark.parametrize("order", [2, 3])
@@ -237,7 +240,7 @@ def test_forces_that_are_not_finite_are_named_with_their_displacement(diamond, b
             prediction.forces_ev_per_ang[len(batch.numbers) // 2] = np.nan
             return prediction
 
-    kind = "single-atom" if way == "finite" else "random"
+    kind = "one- or two-atom" if way == "finite" else "random"
     with pytest.raises(TransportError, match=rf"no finite forces for {kind} displacement \d+ of \d+ \(atom 0 by"):
         order3(diamond, Broken(), replace(SMALL, way=way))
 

@@ -172,8 +172,17 @@ def climb(
             (crystals[place], True) if record is None else (record.crystal, False)
             for place, record in zip(places, before, strict=True)
         ]
-        arguments = [(crystal, potential, relax, kappas_of[level], screen, relaxed) for crystal, relaxed in starts]
-        records = memo.map(level, tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, potential_digest)
+
+        def computed(kappa: KappaSettings, starts: Sequence[tuple[Crystal, bool]]) -> list[CandidateRecord]:
+            arguments = [(crystal, potential, relax, kappa, screen, relaxed) for crystal, relaxed in starts]
+            return list(memo.map(level, tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, potential_digest))
+
+        records = computed(kappas_of[level], starts)
+        if level == "rta":  # displacements may do where a fit fails
+            failed = [number for number, record in enumerate(records) if record.status == "failed"]
+            finite = replace(kappas_of[level], force_constants=replace(quick, way="finite"))
+            for number, record in zip(failed, computed(finite, [starts[number] for number in failed]), strict=True):
+                records[number] = record
         return {
             place: record if old is None else replace(record, relaxation=old.relaxation, followed=old.followed)
             for place, record, old in zip(places, records, before, strict=True)

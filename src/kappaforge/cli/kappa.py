@@ -50,7 +50,7 @@ def kappa(
     mesh: Annotated[str, typer.Option(help="The one mesh of q points, such as 11x11x11; nothing extrapolated.")] = "",
     mesh_length: MeshLength = None,
     extrapolate: Annotated[bool, typer.Option(help="Take a finer mesh too and extrapolate.")] = True,
-    collisions: Annotated[str, typer.Option(help="cells or tetrahedra (our kernel), or phono3py.")] = "cells",
+    collisions: Annotated[str, typer.Option(help="tetrahedra or cells (our kernel), or phono3py.")] = "tetrahedra",
     way: Annotated[str, typer.Option(help="Force constants by finite displacements, a fit, or auto.")] = "auto",
     fc2_distance: Annotated[float, typer.Option(help="Faces of the second-order supercell, Å apart.")] = 10.5,
     fc3_distance: Annotated[float, typer.Option(help="Faces of the third-order supercell, Å apart.")] = 8.7,
@@ -86,7 +86,9 @@ def kappa(
 
     if run is not None and run.exists() and not run.is_dir():
         raise InputError(f"--run: {run} is a file; give a folder")
-    if method == "paper" and (collisions != "cells" or way != "auto" or fc2_distance != 10.5 or fc3_distance != 8.7):
+    if method == "paper" and (
+        collisions != "tetrahedra" or way != "auto" or fc2_distance != 10.5 or fc3_distance != 8.7
+    ):
         raise InputError(
             "--method paper: its supercells and collisions are fixed; leave --collisions, --way, --fc2-distance and "
             "--fc3-distance out"

@@ -18,8 +18,8 @@ from kappaforge.transport.plans import Plan, SecondPlan, ThirdPlan, plan2, plan3
 from kappaforge.transport.primitive import PrimitiveCrystal, primitive_crystal
 
 DIGEST_STEP_ANG = 1e-5
-"""Displacements that differ by less are the same. They are counted in steps that begin a third below whole ones, so
-that round-off does not take zero and other round numbers to the next."""
+"""Displacements that differ by less are the same. They are counted in steps that begin 0.29 below whole ones, so that
+round-off does not take zero, other round numbers and thirds of them to the next."""
 
 
 class Displaced(NamedTuple):
@@ -152,7 +152,7 @@ def _described(plan: Plan) -> dict[str, Any]:
 def _digest(plan: Plan) -> str:
     """Hash of which atoms are displaced and how, the same for plans that differ by round-off."""
     content = hashlib.sha256()
-    steps = np.floor(plan.moves_ang / DIGEST_STEP_ANG + 1 / 3)
+    steps = np.floor(plan.moves_ang / DIGEST_STEP_ANG + 0.29)
     for numbers in (plan.choice.matrix, plan.supercell.numbers, plan.primitive.p2s_map, steps):
         content.update(np.asarray(numbers).astype("<i8").tobytes())
     return content.hexdigest()

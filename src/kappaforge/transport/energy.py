@@ -1,4 +1,4 @@
-"""Where phonons on a grid conserve energy: Dirac's delta function over the cells of a grid."""
+"""Where phonons on a grid conserve energy: Dirac's delta function over the cells of a grid, or over tetrahedra."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
-import phonors
 import torch
-from phonopy.phonon.tetrahedron_method import get_tetrahedra_relative_gr_grid_address
 
 from kappaforge.transport.phonon_grid import PhononGrid, Triplets
+from kappaforge.transport.tetrahedra import on_shell, tetrahedra_around_a_point
 
 NARROWEST_THZ = 0.02
 """Least width of a frequency's spread along a step of the grid: where gradients vanish, so would the spread."""
@@ -18,7 +17,7 @@ NARROWEST_THZ = 0.02
 DECAY, ABSORB_SECOND, ABSORB_THIRD = 0, 1, 2
 """ω = ω' + ω'', ω + ω' = ω'' and ω + ω'' = ω'."""
 
-Integration = Literal["cells", "tetrahedra"]
+Integration = Literal["tetrahedra", "cells"]
 
 
 class OnShell(NamedTuple):
@@ -75,43 +74,29 @@ class CellDeltas:
 
 
 class TetrahedronDeltas:
-    """Deltas by the linear tetrahedron method, with phono3py's own weights.
-
-    The tetrahedra are averaged over the point group. On a CPU they are the slower
-    way: a fifth more in all for silicon, several times as much for four atoms in the cell.
-    """
+    """Deltas by the linear tetrahedron method (`kappaforge.transport.tetrahedra`); always computed on the CPU."""
 
     def __init__(self, grid: PhononGrid, device: torch.device) -> None:
-        self.grid = grid.bz_grid
-        self.frequencies = np.ascontiguousarray(grid.frequencies_thz[grid.bz_grid.bzg2grg])
-        self.tetrahedra = get_tetrahedra_relative_gr_grid_address(grid.bz_grid, True)
+        self.frequencies = np.ascontiguousarray(grid.frequencies_thz)
+        self.tetrahedra = tetrahedra_around_a_point(grid.bz_grid)
+        steps = self.tetrahedra.steps
+        self.neighbours = grid.neighbours(steps), grid.neighbours(-steps)
         self.device = device
 
     def __call__(self, point: int, triplets: Triplets) -> Iterator[OnShell]:
         """Find what conserves energy at a point."""
-        n_bands = self.frequencies.shape[1]
-        weights = np.zeros((3, len(triplets.weights), n_bands, n_bands, n_bands))
-        phonors.triplets_integration_weights(
-            weights,
-            np.zeros(weights.shape[1:], dtype="byte"),
-            np.ascontiguousarray(self.frequencies[self.grid.grg2bzg[point]]),
-            self.tetrahedra,
-            self.grid.D_diag,
-            triplets.in_zone,
-            self.frequencies,
-            self.frequencies,
-            self.grid.addresses,
-            self.grid.gp_map,
-            2,  # gp_map is of the dense kind
-            3,
-        )
-        decay, difference, everything = (torch.from_numpy(each).to(self.device) for each in weights)
-        absorb = everything - decay
-        kinds = ((DECAY, decay), (ABSORB_SECOND, absorb + difference), (ABSORB_THIRD, absorb - difference))
-        for kind, each in kinds:
-            density = each if kind == DECAY else each / 2
-            triplet, first, second, third = (density > 0).nonzero(as_tuple=True)
-            yield OnShell(kind, triplet, first, second, third, density[triplet, first, second, third])
+        pairs = np.ascontiguousarray(triplets.second), np.ascontiguousarray(triplets.third)
+        for kind, signs in ((DECAY, (1.0, 1.0)), (ABSORB_SECOND, (-1.0, 1.0)), (ABSORB_THIRD, (1.0, -1.0))):
+            found = on_shell(
+                *signs,
+                self.frequencies[point],
+                *pairs,
+                self.frequencies,
+                *self.neighbours,
+                self.tetrahedra.corners,
+                self.tetrahedra.shares,
+            )
+            yield OnShell(kind, *(torch.from_numpy(column).to(self.device) for column in found))
 
 
 def spread_density(offsets: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:

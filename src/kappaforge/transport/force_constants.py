@@ -141,7 +141,7 @@ def force_constants(phono3py: Phono3py) -> ForceConstants:
 
     Before the sum rules the result is that of phono3py's own solver to round-off, also with a cutoff between displaced
     atoms. That solver treats a cutoff by expanding fc3 to the whole supercell and averaging triplets in Python loops:
-    5 s for 54 atoms and 35 s for 108, where `_average_over_known` brings both below 1 s. The corrections of the sum
+    5 s for 54 atoms and 35 s for 108, where `average_over_known` brings both below 1 s. The corrections of the sum
     rules stay within the cutoff, where phono3py spreads them over all triplets; that keeps fc3 sparse.
 
     Parameters
@@ -162,8 +162,8 @@ def force_constants(phono3py: Phono3py) -> ForceConstants:
     symmetrize_compact_force_constants(fc2, primitive, level=3, lang="Rust")
     near = _near_pairs(phono3py)
     n_near = near_pairs_of_triplets(primitive, near)
-    _average_over_known(fc3, primitive, near, n_near)
-    _impose_sum_rules(fc3, primitive, n_near > 0)
+    average_over_known(fc3, primitive, near, n_near)
+    impose_sum_rules(fc3, primitive, n_near > 0)
     return ForceConstants(fc2, fc3, n_near > 0)
 
 
@@ -218,7 +218,7 @@ def near_pairs_of_triplets(primitive: Primitive, near: np.ndarray) -> np.ndarray
     return near[:, :, None].astype(int) + near[:, None, :] + everywhere
 
 
-def _average_over_known(fc3: np.ndarray, primitive: Primitive, near: np.ndarray, n_near: np.ndarray) -> None:
+def average_over_known(fc3: np.ndarray, primitive: Primitive, near: np.ndarray, n_near: np.ndarray) -> None:
     """Average each triplet over those of its six permutations whose first two atoms are near, in place.
 
     Displacing i and j gives fc3[i, j, k] for all k, so a triplet is known from each near pair among its atoms, in both
@@ -229,7 +229,7 @@ def _average_over_known(fc3: np.ndarray, primitive: Primitive, near: np.ndarray,
     fc3 *= (3 / np.maximum(n_near, 1))[..., None, None, None]
 
 
-def _impose_sum_rules(fc3: np.ndarray, primitive: Primitive, known: np.ndarray) -> None:
+def impose_sum_rules(fc3: np.ndarray, primitive: Primitive, known: np.ndarray) -> None:
     """Make Σ_k fc3[i, j, k] = 0 by equal corrections of the known triplets, with permutation symmetry, in place."""
     n_known = np.maximum(known.sum(axis=2), 1)
     largest = np.abs(fc3).max()

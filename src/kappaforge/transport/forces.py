@@ -28,7 +28,7 @@ def supercell_forces(
     displaced
         The same with displacements.
     kind
-        What a failure calls the displacements: "single-atom", "two-atom", "random".
+        What a failure calls the displacements, such as "single-atom".
 
     Returns
     -------
@@ -58,6 +58,7 @@ def supercell_forces(
         atoms = np.flatnonzero(np.abs(moves).max(axis=1) > 1e-8)
         parts = [f"atom {atom} by ({', '.join(f'{part:.4f}' for part in moves[atom])}) Å" for atom in atoms[:2]]
         moved = " and ".join(parts) + (f" and {len(atoms) - 2} more" if len(atoms) > 2 else "")
+        moved = moved or "none of the atoms"
         raise TransportError(
             "failed",
             f"potential {potential.name!r} gave no finite forces for {kind} displacement {broken[0] + 1} of "

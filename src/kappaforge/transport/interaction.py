@@ -92,13 +92,21 @@ def lattice_terms(fc3: np.ndarray, used: np.ndarray, primitive: Primitive) -> La
         ((far, near, home), to_near, -to_far, cube.transpose(0, 3, 2, 1).reshape(-1, 27)),
     )
     sites = np.concatenate([np.stack(view[0], axis=1) for view in views])
-    shifts, of_shift = np.unique(np.concatenate([view[1] for view in views]), axis=0, return_inverse=True)
-    seconds, of_second = np.unique(np.concatenate([view[2] for view in views]), axis=0, return_inverse=True)
-    slots = of_shift.ravel() * n_atoms**3 + sites @ np.array([n_atoms**2, n_atoms, 1])
-    keys, of_key = np.unique(slots * len(seconds) + of_second.ravel(), return_inverse=True)
-    summed = np.zeros((len(keys), 27))
-    np.add.at(summed, of_key.ravel(), np.concatenate([view[3] for view in views]))
+    shifts, of_shift = _different(np.concatenate([view[1] for view in views]))
+    seconds, of_second = _different(np.concatenate([view[2] for view in views]))
+    slots = of_shift * n_atoms**3 + sites @ np.array([n_atoms**2, n_atoms, 1])
+    keys, of_key = np.unique(slots * len(seconds) + of_second, return_inverse=True)
+    every = np.concatenate([view[3] for view in views])
+    summed = csr_matrix((np.ones(len(every)), (of_key, np.arange(len(every)))), shape=(len(keys), len(every))) @ every
     return LatticeTerms(summed, seconds[keys % len(seconds)], keys // len(seconds), shifts)
+
+
+def _different(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different rows of whole numbers, shape (n, 3), and which of them each row is."""
+    low = vectors.min(axis=0)
+    shape = vectors.max(axis=0) - low + 1
+    places, of_row = np.unique(np.ravel_multi_index(tuple((vectors - low).T), shape), return_inverse=True)
+    return np.stack(np.unravel_index(places, shape), axis=1) + low, of_row
 
 
 def _images(primitive: Primitive) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -155,26 +163,42 @@ class ThreePhonon:
     ) -> None:
         self.device = torch.device(device)
         self.real, self.complex = TYPES[precision]
-        self.grid = grid
+        self.grid, self.primitive = grid, primitive
         self.n_atoms = len(primitive)
         # phonopy's eigenvectors carry the phase of the lattice vector alone, which at its atoms is exp(2πi q·x) of ours
         phases = np.repeat(np.exp(2j * np.pi * grid.points @ primitive.scaled_positions.T), 3, axis=1)
         legs = grid.eigenvectors * (phases / np.sqrt(np.repeat(primitive.masses, 3)))[:, :, None]
         self.legs = torch.from_numpy(legs).to(self.device, self.complex)
-        self.seconds, of_second = np.unique(terms.seconds, axis=0, return_inverse=True)
-        # a row for each component of each slot, a column for each R''
-        self.n_shifts = len(terms.shifts)
-        rows = (terms.slots[:, None] * 27 + np.arange(27)).ravel()
-        shape = (self.n_shifts * self.n_atoms**3 * 27, len(self.seconds))
-        matrix = csr_matrix((terms.tensors.ravel(), (rows, np.repeat(of_second.ravel(), 27))), shape=shape)
+        self.seconds, of_second = _different(terms.seconds)
+        # S along each axis of the grid, where it only counts up to the number of points
+        self.box, waves = [], []
+        cell = np.zeros(len(terms.shifts), dtype=np.int64)
+        for number, along in zip(grid.mesh, grid.cells(terms.shifts).T, strict=True):
+            values, of_value = np.unique(along, return_inverse=True)
+            self.box.append(len(values))
+            waves.append(np.exp(2j * np.pi * np.outer(np.arange(number), values) / number))
+            cell = cell * len(values) + of_value
+        self.waves = [torch.from_numpy(each).to(self.device, self.complex) for each in waves]
+        # rows (atom i and its axis, S, atom j and axis, atom k and axis), one column for each R''
+        shift, *atoms = np.unravel_index(terms.slots, (len(terms.shifts), *(self.n_atoms,) * 3))
+        axes = np.unravel_index(np.arange(27), (3, 3, 3))
+        first, second, third = (3 * atom[:, None] + axis for atom, axis in zip(atoms, axes, strict=True))
+        size, n_cells = 3 * self.n_atoms, int(np.prod(self.box))
+        rows = ((first * n_cells + cell[shift][:, None]) * size + second) * size + third
+        shape = (size**3 * n_cells, len(self.seconds))
+        columns = np.repeat(of_second, 27)
+        matrix = csr_matrix((terms.tensors.ravel(), (rows.ravel(), columns)), shape=shape)
         matrix.eliminate_zeros()
-        starts, columns = (torch.from_numpy(each.astype(np.int64)) for each in (matrix.indptr, matrix.indices))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that sparse tensors are in beta
             self.matrix = torch.sparse_csr_tensor(
-                starts, columns, torch.from_numpy(matrix.data), size=shape, device=self.device, dtype=self.real
+                torch.from_numpy(matrix.indptr),
+                torch.from_numpy(matrix.indices),
+                torch.from_numpy(matrix.data),
+                size=shape,
+                device=self.device,
+                dtype=self.real,
             )
-        self.cells = torch.from_numpy(grid.places(terms.shifts)).to(self.device)
 
     def each(self) -> Iterator[tuple[int, Triplets, torch.Tensor]]:
         """Go through the irreducible points.
@@ -185,34 +209,33 @@ class ThreePhonon:
             Its index, the pairs with it, and |Φ|² over the masses, not yet over the frequencies, for one band of each
             of the three points: shape (n_triplets, n_bands, n_bands, n_bands), eV² / (Å⁶ u³).
         """
-        step = max(1, CHUNK_BYTES // (16 * self.matrix.shape[0]))
-        for start in range(0, len(self.grid.irreducible), step):
-            some = self.grid.irreducible[start : start + step]
-            for point, inner in zip(some, self._inner(self.grid.points[some]), strict=True):
-                triplets = self.grid.triplets(point)
-                yield point, triplets, self._strengths(point, inner, triplets)
+        for point in self.grid.irreducible:
+            triplets = self.grid.triplets(point)
+            yield point, triplets, self._strengths(point, triplets)
 
     def _inner(self, q: np.ndarray) -> torch.Tensor:
-        """Sum over R'' for some q: shape (n_q, n_shifts, (3 n_atoms)², 3 n_atoms), the atom in the home cell last."""
-        phases = np.exp(-2j * np.pi * self.seconds @ q.T)
-        both = torch.from_numpy(np.concatenate([phases.real, phases.imag], axis=1)).to(self.device, self.real)
-        real, imaginary = (self.matrix @ both).T.reshape(2, len(q), self.n_shifts, *(self.n_atoms,) * 3, 3, 3, 3)
-        cube = torch.complex(real, imaginary).permute(0, 1, 3, 6, 4, 7, 2, 5)
-        return cube.reshape(len(q), self.n_shifts, (3 * self.n_atoms) ** 2, 3 * self.n_atoms)
+        """Sum over R'' for one q: shape (3 n_atoms, n_cells (3 n_atoms)²), the atom in the home cell first."""
+        phases = np.exp(-2j * np.pi * self.seconds @ q)
+        both = torch.from_numpy(np.stack([phases.real, phases.imag], axis=1)).to(self.device, self.real)
+        return torch.view_as_complex(self.matrix @ both).reshape(3 * self.n_atoms, -1)
 
-    def _strengths(self, point: int, inner: torch.Tensor, triplets: Triplets) -> torch.Tensor:
-        size, mesh, n_points = 3 * self.n_atoms, self.grid.mesh, len(self.grid.points)
+    def _strengths(self, point: int, triplets: Triplets) -> torch.Tensor:
+        size, n_points = 3 * self.n_atoms, len(self.grid.points)
         at = torch.from_numpy(self.grid.place_of_point[triplets.second]).to(self.device)
         one, two = self.legs[triplets.second].transpose(1, 2), self.legs[triplets.third]
+        inner = self._inner(self.grid.points[point])
         parts = []
         step = max(1, CHUNK_BYTES // (16 * n_points * size**2))
         for start in range(0, size, step):
             leg = self.legs[point][:, start : start + step]
             bands = leg.shape[1]
-            folded = torch.zeros((n_points, size**2 * bands), dtype=self.complex, device=self.device)
-            folded.index_add_(0, self.cells, (inner @ leg).reshape(self.n_shifts, -1))
-            outer = torch.fft.ifftn(folded.reshape(*mesh, -1), dim=(0, 1, 2), norm="forward").reshape(n_points, -1)
-            outer = outer[at].reshape(len(at), size, size, bands).permute(0, 3, 1, 2)
+            outer = leg.T @ inner
+            # the Fourier transform axis by axis, as products: faster than FFTs of so few points and so many columns
+            before = bands
+            for wave in self.waves:
+                outer = wave @ outer.reshape(before, wave.shape[1], -1)
+                before *= len(wave)
+            outer = outer.reshape(bands, n_points, size**2).transpose(0, 1)[at]
             outer = outer.reshape(len(at), bands * size, size) @ two
             outer = one[:, None] @ outer.reshape(len(at), bands, size, size)
             parts.append(outer.real.square() + outer.imag.square())

@@ -14,7 +14,7 @@ GIB = 2**30
 
 # Seconds of one core of a server, from crystals of 2 to 12 atoms in supercells of 96 to 216; they only have to rank
 # the ways, and forces outweigh them with most potentials.
-SOLVE_SECONDS = {2: 2e-6, 3: 3e-5}
+SOLVE_SECONDS = {2: 2e-6, 3: 3e-6}
 """Of finite displacements, for each pair or triplet of atoms of which the first is in the primitive cell."""
 BASIS_SECONDS = 1.5e-6
 """Of a fit, for each of those and each operation of the point group."""

@@ -36,7 +36,8 @@ class ForceConstantSettings:
         (bct-C4, lonsdaleite), fits to 4.4-4.5 Å within 10 % from 3 to 8 times fewer supercells. Both cutoffs are put
         into a gap between shells of neighbours, the wider one just above if there is one.
     displacement_ang
-        Length of finite displacements, and root mean square length of random ones, in Å.
+        Length of finite displacements of second order, of which those of third have 5/3, and root mean square length of
+        random ones, in Å.
     way
         "finite", "fit", or "auto": of third order the one that is estimated to take less time, of second order finite.
     fc2_way

@@ -20,9 +20,10 @@ from kappaforge.errors import InputError
 from kappaforge.potentials.base import Potential
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.fit import fit_force_constants
-from kappaforge.transport.force_constants import force_constants, phono3py_with, set_forces
+from kappaforge.transport.force_constants import phono3py_with
 from kappaforge.transport.order_costs import Cost
 from kappaforge.transport.order_settings import ForceConstantSettings, Way
+from kappaforge.transport.pair_displacements import pair_force_constants
 from kappaforge.transport.plans import Plan, SecondPlan, ThirdPlan, plan2, plan3, planned_forces
 from kappaforge.transport.primitive import PrimitiveCrystal
 from kappaforge.transport.supercells import SupercellChoice
@@ -194,12 +195,10 @@ def solve3(plan: ThirdPlan, forces_ev_per_ang: np.ndarray, *, forces_seconds: fl
     """
     start = time.perf_counter()
     _check(plan, forces_ev_per_ang)
-    residual, known = None, plan.fit_known
+    residual = None
     if plan.fit is None:
-        assert plan.phono3py is not None, "finite displacements are phono3py's"
-        n_singles = len(plan.displaced["single-atom"])
-        set_forces(plan.phono3py, forces_ev_per_ang[:n_singles], forces_ev_per_ang[n_singles:])
-        _, fc3, known = force_constants(plan.phono3py)
+        assert plan.pairs is not None, "there is one or the other"
+        fc3 = pair_force_constants(plan.pairs, plan.primitive, forces_ev_per_ang)
         if not np.abs(fc3).max() > 0:
             raise TransportError("failed", "all third-order force constants vanish: the forces do not change")
     else:
@@ -218,7 +217,7 @@ def solve3(plan: ThirdPlan, forces_ev_per_ang: np.ndarray, *, forces_seconds: fl
         residual=residual,
         seconds_by_part=_seconds(plan, forces_seconds, time.perf_counter() - start),
         fc3=fc3,
-        known=known,
+        known=plan.known,
     )
 
 

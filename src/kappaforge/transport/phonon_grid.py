@@ -10,6 +10,7 @@ from phono3py.phonon3.triplets import get_triplets_at_q
 from phonopy import Phonopy
 from phonopy.phonon.degeneracy import get_degenerate_ids
 from phonopy.phonon.grid import BZGrid, get_grid_points_by_rotations, get_ir_grid_points
+from phonopy.physical_units import get_physical_units
 
 LOWEST_THZ = 1e-4
 """Modes below it, the acoustic ones at Γ, neither scatter nor conduct."""
@@ -99,12 +100,26 @@ class PhononGrid:
         _, second, third = self.bz_grid.bzg2grg[in_zone].T
         return Triplets(second, third, weights, in_zone)
 
-    def places(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the places of lattice vectors, shape (n, 3), in the array that `place_of_point` counts in.
+    def quanta(self, temperature_k: float) -> np.ndarray:
+        """Return ħω / kT of all modes, infinite for those that neither scatter nor conduct: shape (n, n_bands)."""
+        units = get_physical_units()
+        quanta = self.frequencies_thz * units.THzToEv / (units.KB * temperature_k)
+        return np.where(self.frequencies_thz > 0, quanta, np.inf)
 
-        A discrete Fourier transform of the array takes a lattice vector's phase to all points.
+    def cells(self, vectors: np.ndarray) -> np.ndarray:
+        """Return where lattice vectors, shape (n, 3), lie in an array of shape `mesh`, in which they repeat: (n, 3).
+
+        A discrete Fourier transform of that array takes a lattice vector's phase to all points.
         """
-        return np.ravel_multi_index(tuple((vectors @ self.bz_grid.Q % self.mesh).T), self.mesh)
+        cells: np.ndarray = vectors @ self.bz_grid.Q % self.mesh
+        return cells
+
+    def neighbours(self, steps: np.ndarray) -> np.ndarray:
+        """Return where steps of grid addresses, shape (n_steps, 3), lead to from each point: (n, n_steps), int32."""
+        addresses = self.bz_grid.addresses[self.bz_grid.grg2bzg]
+        reached = (addresses[:, None] + steps) % self.mesh
+        point_of_place = np.argsort(self.place_of_point).astype(np.int32)
+        return point_of_place[np.ravel_multi_index(tuple(np.moveaxis(reached, -1, 0)), self.mesh)]
 
     def expanded(self, vectors: np.ndarray) -> np.ndarray:
         """Return vectors of all points, (n, n_bands, 3), from those of the irreducible, (n_irreducible, n_bands, 3)."""

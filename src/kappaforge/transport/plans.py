@@ -16,18 +16,21 @@ from kappaforge.potentials.base import Potential
 from kappaforge.transport.fit import Basis, cutoff_in_gap, random_displacements, symmetric_basis
 from kappaforge.transport.force_constants import (
     displace_atoms,
-    displace_pairs,
     near_pairs_of_triplets,
     pair_distances,
-    pair_supercells,
     phono3py_with,
     phonopy_with,
 )
 from kappaforge.transport.forces import supercell_forces
 from kappaforge.transport.order_costs import Cost, Size, cheaper_way, finite_cost, fit_cost
 from kappaforge.transport.order_settings import ForceConstantSettings, Way
+from kappaforge.transport.pair_displacements import PairDisplacements, pair_displacements
 from kappaforge.transport.primitive import PrimitiveCrystal
 from kappaforge.transport.supercells import SupercellChoice, smallest_supercell
+
+PAIR_LENGTH = 5 / 3
+"""How much longer displacements of pairs are than those of the second order. Their error is that of phono3py's at half
+the length, and the noise of the forces falls with its square."""
 
 
 class RandomMoves(NamedTuple):
@@ -46,8 +49,8 @@ class Plan:
     choice, supercell, primitive, way, costs, cutoff_ang
         As of `kappaforge.transport.orders.Order`.
     displaced
-        The displaced supercells by kind of displacement: "single-atom" and "two-atom", or "random". A fit's are
-        displacements, their opposites and, for the third order, the supercell without any.
+        The displaced supercells by kind of displacement: "single-atom" of second order, "one- or two-atom" of third, or
+        "random". A fit's are displacements and their opposites; of third order, one supercell has none.
     fit
         Of a fit, None for finite displacements.
     seconds_by_part
@@ -95,15 +98,15 @@ class ThirdPlan(Plan):
 
     Parameters
     ----------
-    phono3py
-        Holds the finite displacements and, while solving, their forces; None for a fit.
-    fit_known
-        Triplets within the cutoff of a fit, shape (n_primitive, n_supercell, n_supercell).
+    pairs
+        The finite displacements; None for a fit.
+    known
+        Triplets within the cutoff, shape (n_primitive, n_supercell, n_supercell).
     """
 
     order = 3
-    phono3py: Phono3py | None
-    fit_known: np.ndarray
+    pairs: PairDisplacements | None
+    known: np.ndarray
 
 
 def plan2(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> SecondPlan:
@@ -166,17 +169,29 @@ def plan3(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> Third
     size = Size.of(primitive, choice)
     n_near = int(near.sum(axis=1).max())
     costs: dict[Way, Cost] = {"fit": fit_cost(3, size, int(known.sum()), n_near, settings)}
-    displaced: dict[str, list[PhonopyAtoms]] = {}
+    pairs = None
     if settings.way != "fit":
-        displace_pairs(phono3py, settings.displacement_ang, any_cutoff_ang)
-        n_singles = len(phono3py.dataset["first_atoms"])
-        singles = phono3py.supercells_with_displacements[:n_singles]
-        displaced = {"single-atom": singles, "two-atom": pair_supercells(phono3py)}
-        costs["finite"] = finite_cost(3, size, sum(map(len, displaced.values())), settings)
+        displaced_together = distances_ang < (any_cutoff_ang or np.inf)
+        axes = phono3py.primitive_symmetry.dataset.std_rotation_matrix
+        pairs = pair_displacements(
+            phono3py.primitive,
+            phono3py.supercell,
+            phono3py.symmetry,
+            displaced_together,
+            axes,
+            PAIR_LENGTH * settings.displacement_ang,
+        )
+        costs["finite"] = finite_cost(3, size, len(pairs.sites), settings)
     way = cheaper_way(costs, settings)
-    clock.finish("displacements")
     fit = None
-    if way == "fit":
+    if way == "finite":
+        assert pairs is not None, "its cost was known"
+        displaced = {"one- or two-atom": pairs.supercells(phono3py.supercell)}
+        known = near_pairs_of_triplets(phono3py.primitive, pairs.near) > 0
+        clock.finish("displacements")
+    else:
+        pairs = None
+        clock.finish("displacements")
         fit = _random_moves(3, phono3py, fit_cutoff_ang, settings)
         # even parts hold the forces without displacements too, which only symmetry makes vanish
         displaced = {"random": [*_opposite(phono3py.supercell, fit.moves_ang), phono3py.supercell]}
@@ -191,8 +206,8 @@ def plan3(primitive: PrimitiveCrystal, settings: ForceConstantSettings) -> Third
         displaced=displaced,
         fit=fit,
         seconds_by_part=clock.seconds,
-        phono3py=phono3py if way == "finite" else None,
-        fit_known=known,
+        pairs=pairs,
+        known=known,
     )
 
 

@@ -2,63 +2,143 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import torch
 from phonopy.physical_units import get_physical_units
 
-from kappaforge.transport.energy import NARROWEST_THZ, CellDeltas, Integration, TetrahedronDeltas, spread_density
+from kappaforge.transport.energy import (
+    ABSORB_SECOND,
+    DECAY,
+    NARROWEST_THZ,
+    CellDeltas,
+    Integration,
+    TetrahedronDeltas,
+    spread_density,
+)
 from kappaforge.transport.interaction import ThreePhonon
 from kappaforge.transport.phonon_grid import PhononGrid
 
 
 @dataclass(frozen=True, eq=False)
 class Scattering:
-    """All scattering that conserves energy, one entry for each three modes.
+    """Scattering of three phonons at one temperature, summed up.
 
-    The first is a mode of an irreducible point. Modes count as point times n_bands plus band.
+    The list of all triplets that conserve energy would be tens of times as long as these sums.
 
     Parameters
     ----------
-    first
-        Place among the modes of the irreducible points, shape (n,).
-    second, third
-        Modes of any points, shape (n,).
-    kind
-        Decay or absorption, see `kappaforge.transport.energy`; shape (n,).
-    rate_thz
-        Half width at half maximum without the occupations, THz; shape (n,).
+    temperature_k
+        Temperature in K.
+    linewidths_thz
+        Half widths at half maximum of the modes of the irreducible points, THz, shape (n_irreducible, n_bands).
+    back_thz
+        What all other modes (points times n_bands plus band) give back to those of the irreducible points, THz, in
+        single precision: shape (n_irreducible * n_bands, n_points * n_bands). None for the relaxation-time
+        approximation.
     """
 
-    first: np.ndarray
-    second: np.ndarray
-    third: np.ndarray
-    kind: np.ndarray
-    rate_thz: np.ndarray
+    temperature_k: float
+    linewidths_thz: np.ndarray
+    back_thz: np.ndarray | None
 
 
-def three_phonon_scattering(three_phonon: ThreePhonon, integration: Integration = "cells") -> Scattering:
-    """Find the scattering of three phonons."""
+def three_phonon_scattering(
+    three_phonon: ThreePhonon,
+    temperatures_k: Sequence[float],
+    integration: Integration = "tetrahedra",
+    *,
+    whole: bool = True,
+) -> list[Scattering]:
+    """Find the scattering of three phonons at each temperature.
+
+    Parameters
+    ----------
+    three_phonon
+        Interaction strengths.
+    temperatures_k
+        In K.
+    integration
+        How energy is conserved.
+    whole
+        Whether for the whole transport equation, or for the relaxation-time approximation alone.
+    """
     grid, device = three_phonon.grid, three_phonon.device
+    n_points, n_bands = grid.frequencies_thz.shape
     frequencies = torch.from_numpy(grid.frequencies_thz).to(device)
     inverse = torch.where(frequencies > 0, 1 / frequencies, 0.0)
-    n_bands = frequencies.shape[1]
     deltas = CellDeltas(grid, device) if integration == "cells" else TetrahedronDeltas(grid, device)
-    found: list[tuple[np.ndarray, ...]] = []
+    quanta = np.stack([grid.quanta(temperature_k).ravel() for temperature_k in temperatures_k])
+    with np.errstate(over="ignore", divide="ignore"):
+        occupations, halves = 1 / np.expm1(quanta), 1 / (2 * np.sinh(quanta / 2))
+    shape = len(temperatures_k), len(grid.irreducible), n_bands
+    linewidths = np.zeros(shape)
+    back = np.zeros((*shape, n_points * n_bands if whole else 0), dtype=np.float32)
+    factor = _rate_factor() / n_points
     for place, (point, triplets, strengths) in enumerate(three_phonon.each()):
         pairs = torch.from_numpy(np.stack([triplets.second, triplets.third, triplets.weights])).to(device)
         for kind, triplet, first, second, third, density in deltas(point, triplets):
             one, two, weight = pairs[:, triplet]
-            rate = density * strengths[triplet, first, second, third] * weight
+            rate = density * strengths[triplet, first, second, third] * (weight * factor)
             rate *= inverse[point, first] * inverse[one, second] * inverse[two, third]
-            kept = rate > 0
-            columns = place * n_bands + first, one * n_bands + second, two * n_bands + third, rate
-            *modes, rates = (each[kept].cpu().numpy() for each in columns)
-            short = [each.astype(np.int32) for each in modes]  # up to 1e8 numbers of far fewer modes
-            found.append((*short, np.full(len(rates), kind, dtype=np.int8), rates))
-    ones, twos, threes, kinds, rates = (np.concatenate(column) for column in zip(*found, strict=True))
-    return Scattering(ones, twos, threes, kinds, rates * _rate_factor() / len(grid.points))
+            ones, twos = one * n_bands + second, two * n_bands + third
+            _add(
+                kind,
+                _short(first),
+                _short(ones),
+                _short(twos),
+                rate.cpu().numpy(),
+                occupations,
+                halves,
+                linewidths[:, place],
+                back[:, place],
+            )
+    flat = back.reshape(len(temperatures_k), shape[1] * n_bands, -1)
+    return [
+        Scattering(temperature_k, widths, matrix if whole else None)
+        for temperature_k, widths, matrix in zip(temperatures_k, linewidths, flat, strict=True)
+    ]
+
+
+def _short(numbers: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(numbers.to(torch.int32).cpu().numpy())
+
+
+@numba.njit(cache=True)
+def _add(
+    kind: int,
+    first: np.ndarray,
+    second: np.ndarray,
+    third: np.ndarray,
+    rates: np.ndarray,
+    occupations: np.ndarray,
+    halves: np.ndarray,
+    linewidths: np.ndarray,
+    back: np.ndarray,
+) -> None:
+    """Add what one point's triplets of one kind scatter, for each temperature (the first axis of the last four).
+
+    ``halves`` are 1 / (2 sinh x) of each mode with x = ħω / 2kT; they are halves since exchanged triplets are
+    not counted twice.
+    """
+    whole = back.shape[2] > 0
+    for temperature in range(len(occupations)):
+        for place in range(len(rates)):
+            band, one, two, rate = first[place], second[place], third[place], rates[place]
+            at_one, at_two = occupations[temperature, one], occupations[temperature, two]
+            if kind == DECAY:
+                thermal = at_one + at_two + 1.0
+            elif kind == ABSORB_SECOND:
+                thermal = at_one - at_two
+            else:
+                thermal = at_two - at_one
+            linewidths[temperature, band] += rate * thermal
+            if whole:
+                back[temperature, band, one] += rate * halves[temperature, two]
+                back[temperature, band, two] += rate * halves[temperature, one]
 
 
 def isotope_rates_thz(grid: PhononGrid, mass_variances: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ Method = Literal["converged", "paper"]
 Level = Literal["harmonic", "rta", "full"]
 """How far: phonons and stability; the relaxation-time approximation; the whole transport equation (LBTE)."""
 
-Collisions = Literal["cells", "tetrahedra", "phono3py"]
+Collisions = Literal["tetrahedra", "cells", "phono3py"]
 """What computes collisions: our kernel, with one of its two ways to conserve energy, or phono3py with tetrahedra."""
 
 
@@ -83,7 +83,7 @@ class KappaSettings:
     level
         "harmonic", "rta" or "full"; the paper's protocol ends with "rta".
     collisions
-        "cells", "tetrahedra" or "phono3py"; the paper's protocol has the last.
+        "tetrahedra", "cells" or "phono3py"; the paper's protocol has the last.
     mesh_length_ang
         Density of the q mesh of "converged": its numbers are the odd ones next to this times the lengths of the
         reciprocal lattice vectors (without 2π), in Å, and at least 3. Of more than four atoms in the primitive cell it
@@ -100,6 +100,9 @@ class KappaSettings:
         Whether phonons also scatter at the isotopes, in their natural abundance.
     boundary_length_um
         Mean free path that boundaries allow, in µm; None for an infinite crystal.
+    collision_memory_gib
+        What collisions may use, in GiB; None for half of what is free, at most 4. Temperatures are shared out among
+        rounds that fit, and a mesh of which one temperature does not fit is refused.
     device
         Where torch computes our kernel: "cpu", or a GPU such as "cuda".
     coherence
@@ -123,7 +126,7 @@ class KappaSettings:
 
     method: Method = "converged"
     level: Level = "full"
-    collisions: Collisions = "cells"
+    collisions: Collisions = "tetrahedra"
     mesh_length_ang: float = 14.0
     extrapolate: bool = True
     mesh: tuple[int, int, int] | None = None
@@ -132,6 +135,7 @@ class KappaSettings:
     isotope_scattering: bool = False
     boundary_length_um: float | None = None
     coherence: bool = False
+    collision_memory_gib: float | None = None
     device: str = "cpu"
     symprec_ang: float = 1e-3
     acoustic_tolerance_thz: float = 0.01
@@ -148,7 +152,7 @@ class KappaSettings:
                 raise InputError(f"[kappa] {name}: expected one of {expected}, got {getattr(self, name)!r}")
         if self.coherence and (self.method == "paper" or self.collisions == "phono3py"):
             raise InputError(
-                '[kappa] coherence: only our kernel adds it; take method "converged" with collisions "cells"'
+                '[kappa] coherence: only our kernel adds it; take method "converged" with collisions "tetrahedra"'
             )
         if self.mesh is not None:
             _check_three("kappa", "mesh", self.mesh)
@@ -156,6 +160,8 @@ class KappaSettings:
             _check_number("kappa", name, getattr(self, name), positive=True)
         for temperature in self.more_temperatures_k:
             _check_number("kappa", "more_temperatures_k", temperature, positive=True)
+        if self.collision_memory_gib is not None:
+            _check_number("kappa", "collision_memory_gib", self.collision_memory_gib, positive=True)
         if self.boundary_length_um is not None:
             _check_number("kappa", "boundary_length_um", self.boundary_length_um, positive=True)
         for name in ("acoustic_tolerance_thz", "imaginary_tolerance_thz"):

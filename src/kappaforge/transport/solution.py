@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from phonopy.physical_units import get_physical_units
-from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
 
-from kappaforge.transport.energy import ABSORB_SECOND, DECAY
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.phonon_grid import PhononGrid
 from kappaforge.transport.scattering import Scattering
@@ -46,9 +44,7 @@ class Solution:
 def solve(
     grid: PhononGrid,
     scattering: Scattering,
-    temperature_k: float,
     *,
-    whole: bool = True,
     isotope_rates_thz: np.ndarray | None = None,
     boundary_length_um: float | None = None,
 ) -> Solution:
@@ -63,10 +59,6 @@ def solve(
     ----------
     grid, scattering
         The phonons and how they scatter.
-    temperature_k
-        Temperature in K.
-    whole
-        Whether to solve the whole equation, or in the relaxation-time approximation alone.
     isotope_rates_thz
         Added to the linewidths, shape (n_irreducible, n_bands).
     boundary_length_um
@@ -78,17 +70,8 @@ def solve(
         Where the conjugate gradients do not converge.
     """
     units = get_physical_units()
-    x = grid.frequencies_thz * units.THzToEv / (2 * units.KB * temperature_k)
-    alive = grid.frequencies_thz > 0
-    sinh = np.where(alive, np.sinh(np.where(alive, x, 1.0)), np.inf)
-    occupation = np.where(alive, 1 / np.expm1(2 * np.where(alive, x, 1.0)), 0.0)
-
-    n_irreducible, n_bands = len(grid.irreducible), grid.frequencies_thz.shape[1]
-    one, two = occupation.ravel()[scattering.second], occupation.ravel()[scattering.third]
-    difference = np.where(scattering.kind == ABSORB_SECOND, one - two, two - one)
-    factors = np.where(scattering.kind == DECAY, one + two + 1, difference)
-    linewidths = np.bincount(scattering.first, scattering.rate_thz * factors, n_irreducible * n_bands)
-    linewidths = linewidths.reshape(n_irreducible, n_bands)
+    temperature_k = scattering.temperature_k
+    linewidths = scattering.linewidths_thz
     if isotope_rates_thz is not None:
         linewidths = linewidths + isotope_rates_thz
     linewidths = np.einsum("qml,ql->qm", grid.means, linewidths)
@@ -97,7 +80,9 @@ def solve(
         # Å THz over µm
         linewidths = linewidths + np.linalg.norm(velocities, axis=2) * 1e-4 / (4 * np.pi * boundary_length_um)
 
-    weights = (x / sinh)[grid.irreducible]
+    x = grid.quanta(temperature_k)[grid.irreducible] / 2
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = np.where(np.isfinite(x), x / np.sinh(x), 0.0)
     driving = velocities * weights[:, :, None]
     scattered = linewidths > 0
     rates = np.where(scattered, linewidths, np.inf)[:, :, None]
@@ -110,30 +95,14 @@ def solve(
         return factor * (turned + turned.T) / 2
 
     rta = tensor(driving / rates)
-    if not whole:
+    if scattering.back_thz is None:
         return Solution(temperature_k, rta, None, linewidths, 0)
-    matrix = _other_modes(grid, scattering, sinh.ravel())
-    response, iterations = _conjugate_gradients(grid, matrix, driving, rates)
+    response, iterations = _conjugate_gradients(grid, scattering.back_thz, driving, rates)
     return Solution(temperature_k, rta, tensor(response), linewidths, iterations)
 
 
-def _other_modes(grid: PhononGrid, scattering: Scattering, sinh: np.ndarray) -> csr_matrix:
-    """Return what the other two modes of each scattering give back: (irreducible modes, modes)."""
-    rows = np.concatenate([scattering.first, scattering.first])
-    columns = np.concatenate([scattering.second, scattering.third])
-    # half, since exchanged triplets are not counted twice
-    values = np.concatenate(
-        [
-            scattering.rate_thz / (2 * sinh[scattering.third]),
-            scattering.rate_thz / (2 * sinh[scattering.second]),
-        ]
-    )
-    n_bands = grid.frequencies_thz.shape[1]
-    return csr_matrix((values, (rows, columns)), shape=(len(grid.irreducible) * n_bands, len(grid.points) * n_bands))
-
-
 def _conjugate_gradients(
-    grid: PhononGrid, matrix: csr_matrix, driving: np.ndarray, rates: np.ndarray
+    grid: PhononGrid, back: np.ndarray, driving: np.ndarray, rates: np.ndarray
 ) -> tuple[np.ndarray, int]:
     """Solve for the response of all irreducible modes; both sides are scaled by the root of the multiplicity."""
     shape = driving.shape
@@ -145,11 +114,11 @@ def _conjugate_gradients(
     def collisions(vector: np.ndarray) -> np.ndarray:
         each = vector.reshape(shape) / roots
         response = grid.averaged(each * alive)
-        every = grid.expanded(response).reshape(-1, 3)
-        back = (matrix @ every).reshape(shape)
-        transposed = matrix.T @ (response * many).reshape(-1, 3)
-        back = back + grid.folded(transposed.reshape(len(grid.points), -1, 3)) / many
-        return (roots * (diagonal * each + alive * grid.averaged(back) / 2)).ravel()
+        every = grid.expanded(response).reshape(-1, 3).astype(back.dtype)
+        given = (back @ every).reshape(shape).astype(float)
+        transposed = (back.T @ (response * many).reshape(-1, 3).astype(back.dtype)).astype(float)
+        given += grid.folded(transposed.reshape(len(grid.points), -1, 3)) / many
+        return (roots * (diagonal * each + alive * grid.averaged(given) / 2)).ravel()
 
     size = driving.size
     iterations = 0
