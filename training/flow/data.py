@@ -5,8 +5,8 @@
 CARBON24 are AIRSS carbon files (Materials Cloud 2020.0026/v1). Of copies of one crystal (pymatgen's StructureMatcher,
 0.2/0.3/5°) the first stays. All lengths are scaled as in `training/carbon/structures.py`, so that diamond takes its
 lattice constant at 0 GPa. A tenth goes to `test.extxyz`, a twentieth to `validation.extxyz`, the rest to
-`train.extxyz`: no crystal has a copy on another side. `train3.extxyz` shows those of the training crystals three times that are small
-and symmetric (at most 12 atoms, at least 4 operations), as the flow is asked for such.
+`train.extxyz`: no crystal has a copy on another side. `train3.extxyz` shows those of the training crystals three times
+that are small and symmetric (at most 12 atoms, at least 4 operations), as the flow is asked for such.
 """
 
 from __future__ import annotations
