@@ -44,6 +44,7 @@ def evaluate_generator(
     elements: Annotated[str, typer.Option("--elements", help="Symbols, with commas between: C or B,N.")] = "C",
     min_atoms: Annotated[int, typer.Option(min=1, help="Fewest atoms in the primitive cell.")] = 2,
     max_atoms: Annotated[int, typer.Option(min=1, help="Most atoms in the primitive cell.")] = 12,
+    steps: Annotated[int, typer.Option(min=0, help="Predictions per crystal; 0 for the generator's own number.")] = 0,
     seed: Seed = 0,
     workers: Workers = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -65,6 +66,7 @@ def evaluate_generator(
         elements=tuple(symbol.strip() for symbol in elements.split(",")),
         min_atoms=min_atoms,
         max_atoms=max_atoms,
+        steps=steps,
     )
     training, unseen = read_crystals(data or []), read_crystals(test or [])
     run.mkdir(parents=True, exist_ok=True)

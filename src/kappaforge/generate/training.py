@@ -154,7 +154,7 @@ class _Run:
         self.network = network
         self.settings = settings
         self.averaged = AveragedModel(network, multi_avg_fn=growing_average(settings.averaging))
-        self.optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+        self.optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
         self.schedule = _schedule(self.optimiser, settings)
         self.log: list[EpochLosses] = []
 
