@@ -33,7 +33,7 @@ def generate(
     ] = 4,
     enumerated: Annotated[
         float, typer.Option(min=0, max=1, help="Share of sites from tables, not from data (learned generators).")
-    ] = 0.3,
+    ] = 0.15,
     steps: Annotated[int, typer.Option(min=0, help="Predictions per crystal; 0 for the generator's own number.")] = 0,
     workers: Workers = 0,
     as_json: AsJson = False,

@@ -168,8 +168,8 @@ def _order(number: int) -> int:
 def learn(patterns: Sequence[Pattern], cells: Sequence[np.ndarray], seed: int = 0) -> PatternPrior:
     """Learn the prior of a data set.
 
-    A pattern weighs as the number of crystals that have it, each volume per atom (to 1 %) counted once: copies of one
-    crystal do not count.
+    A pattern weighs as the square root of the number of crystals that have it, each volume per atom (to 1 %) counted
+    once: copies of one crystal do not count, and rare patterns come up more often than in the data.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def learn(patterns: Sequence[Pattern], cells: Sequence[np.ndarray], seed: int = 
         sizes=np.array([len(shown[key]) for key, _ in made]),
         groups=np.array([shown[key].number for key, _ in made]),
         operations=np.array([len(shown[key].rotations) for key, _ in made]),
-        weights=np.array([float(len(kinds[key])) for key, _ in made]),
+        weights=np.sqrt([float(len(kinds[key])) for key, _ in made]),
         numbers=np.concatenate([shown[key].numbers for key, _ in made]),
         fractional=np.concatenate([fractional for _, (_, fractional) in made]),
     )

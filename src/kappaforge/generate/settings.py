@@ -33,7 +33,8 @@ class GenerateSettings:
     solver
         A name of `kappaforge.generate.solvers.SOLVERS`, for the flow.
     best_of
-        Drafts of each proposal of the flow, of which the one is taken that its network finds nearest to a crystal.
+        Drafts of each proposal of the flow, from different starts on the same sites, of which the one is taken that its
+        network finds nearest to a crystal.
     volume_factor
         For ``random``: bounds of the cell's volume in units of the volume of its atoms' covalent spheres. The default
         gives carbon 2.2 to 3.6 g/cm³ and suits covalent crystals; ionic and metallic ones are denser (1.2 to 2.5).
@@ -55,7 +56,7 @@ class GenerateSettings:
     max_atoms: int = 12
     space_groups: tuple[int, ...] = ()
     min_operations: int = 4
-    enumerated: float = 0.3
+    enumerated: float = 0.15
     steps: int = 0
     solver: str = "predictor-corrector"
     best_of: int = 2

@@ -178,12 +178,14 @@ def propose(
             if number in found and found[number].status == "ok":
                 continue
             rng = np.random.default_rng([seed, number, trial])
-            patterns = [pattern for _ in range(best_of) if (pattern := draw(rng)) is not None]
-            if not patterns:
+            pattern = draw(rng)
+            if pattern is None:
                 reason = "no sites of the space groups asked for hold such atoms"
                 found[number] = Proposal(proposal_id(number), "failed", reason=reason)
-            starts += [sampler.start(pattern, rng) for pattern in patterns]
-            owners += [number] * len(patterns)
+                continue
+            # of one pattern: among different ones the network would prefer the simplest again and again
+            starts += [sampler.start(pattern, rng) for _ in range(best_of)]
+            owners += [number] * best_of
         if not starts:
             break
         latents = None if latent is None else np.repeat(latent[None], len(starts), axis=0)
