@@ -153,7 +153,7 @@ def test_learning_killed_at_random_moments_ends_with_the_same_model(tmp_path: Pa
     while True:
         driver = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            driver.communicate(timeout=rng.uniform(0.2, 0.6) * whole if kills < 4 else None)
+            driver.communicate(timeout=rng.uniform(0.1, 0.4) * whole if kills < 4 else None)
             break
         except subprocess.TimeoutExpired:
             os.kill(driver.pid, signal.SIGKILL)
