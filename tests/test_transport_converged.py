@@ -114,12 +114,17 @@ def test_seed_of_random_displacements_changes_kappa_little(brenner, crystals):
     assert found[1] == pytest.approx(found[0], rel=0.02)
 
 
-def test_whole_equation_has_no_gap_on_boundaries_where_bands_cross(brenner, crystals):
+@pytest.mark.parametrize("collisions", ["cells", "tetrahedra"])
+def test_whole_equation_has_no_gap_on_boundaries_where_bands_cross(brenner, crystals, collisions):
     """On the top of lonsdaleite's zone bands of opposite velocities are degenerate; they must carry their heat."""
-    lonsdaleite = crystals["lonsdaleite"]
-    odd, even = (conductivity(lonsdaleite, brenner, replace(SMALL, mesh=mesh)) for mesh in ((7, 7, 5), (7, 7, 4)))
-    for record in (odd, even):
-        assert record.kappa_lbte_w_per_mk[2, 2] > 0.98 * record.kappa_rta_w_per_mk[2, 2]
+    settings = replace(SMALL, collisions=collisions)
+    odd, even = (
+        conductivity(crystals["lonsdaleite"], brenner, replace(settings, mesh=mesh)) for mesh in ((7, 7, 5), (7, 7, 4))
+    )
+    # four points along z: 1.1 % above the RTA by cells, 0.06 % below it by tetrahedra; on five 8.8 and 6.7 % above
+    share = 0.999 if collisions == "tetrahedra" else 1.0
+    assert odd.kappa_lbte_w_per_mk[2, 2] > odd.kappa_rta_w_per_mk[2, 2]
+    assert even.kappa_lbte_w_per_mk[2, 2] > share * even.kappa_rta_w_per_mk[2, 2]
     assert even.kappa_lbte_w_per_mk[2, 2] == pytest.approx(odd.kappa_lbte_w_per_mk[2, 2], rel=0.25)
 
 
