@@ -51,6 +51,7 @@ CARBON_24 = (
 )
 
 NOT_COMPARABLE = (
+    "The published figures here have not been checked against the papers' tables; look there before quoting them.",
     "Match rates one by one mean little: Carbon-24 has one composition and many copies (arXiv 2509.12178), so what "
     "was decoded wrongly often matches all the same. METRe and cRMSE are of unique crystals.",
     "Reconstruction sees the crystal to be made, prediction only its number of atoms.",
