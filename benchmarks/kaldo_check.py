@@ -156,7 +156,7 @@ class GaussianDeltas:
         for kind, energy in ((DECAY, one + two), (ABSORB_SECOND, two - one), (ABSORB_THIRD, one - two)):
             off = (self.frequencies[point][:, None, None] - energy[:, None]) / self.width_thz
             found = (off.abs() < CUT).nonzero(as_tuple=True)
-            yield OnShell(kind, *found, torch.exp(-off[found].square() / 2) / (sqrt(2 * pi) * self.width_thz))
+            yield OnShell.of(kind, found, torch.exp(-off[found].square() / 2) / (sqrt(2 * pi) * self.width_thz))
 
 
 def our_kappa_by_gaussians(constants: Constants, mesh: int, width_thz: float) -> Kappa:

@@ -117,7 +117,7 @@ def test_weights_are_those_of_phono3py_for_its_tetrahedra(name: str, rng: np.ran
         (-1.0, 1.0, (everything - decay + difference) / 2),
         (1.0, -1.0, (everything - decay - difference) / 2),
     ):
-        *places, density = on_shell(
+        places, density = on_shell(
             one, two, targets, ones, twos, frequencies, *near, tetrahedra.corners, tetrahedra.shares
         )
         found = np.zeros_like(expected)
@@ -135,7 +135,7 @@ def test_density_of_all_points_is_one_state() -> None:
     frequencies = np.stack([5 + waves, 12 + waves / 2], axis=1)
     points = np.arange(125)
     targets = np.linspace(5.0, 30.0, 5001)
-    *places, density = on_shell(
+    places, density = on_shell(
         1.0, 1.0, targets, points, points, frequencies, *near, tetrahedra.corners, tetrahedra.shares
     )
     for bands in ((0, 0), (0, 1), (1, 1)):

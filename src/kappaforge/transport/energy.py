@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,26 +21,25 @@ Integration = Literal["tetrahedra", "cells"]
 
 
 class OnShell(NamedTuple):
-    """What of one point and one kind conserves energy; each column has shape (n,).
+    """What of one point and one kind conserves energy, on the CPU.
 
-    ============  ==========================================
-    field         content
-    ============  ==========================================
-    kind          `DECAY`, `ABSORB_SECOND` or `ABSORB_THIRD`
-    triplet       place among the point's triplets
-    first         band of the point
-    second        band of q'
-    third         band of q''
-    density       of the delta function, THz⁻¹
-    ============  ==========================================
+    =========  ========  =====================================================================================
+    field      shape     content
+    =========  ========  =====================================================================================
+    kind       –         `DECAY`, `ABSORB_SECOND` or `ABSORB_THIRD`
+    places     (4, n)    32-bit whole numbers: place among the point's triplets, bands of the point, q' and q''
+    densities  (n,)      of the delta function, THz⁻¹
+    =========  ========  =====================================================================================
     """
 
     kind: int
-    triplet: torch.Tensor
-    first: torch.Tensor
-    second: torch.Tensor
-    third: torch.Tensor
-    density: torch.Tensor
+    places: np.ndarray
+    densities: np.ndarray
+
+    @classmethod
+    def of(cls, kind: int, found: Sequence[torch.Tensor], densities: torch.Tensor) -> OnShell:
+        """Take what torch found, on any device."""
+        return cls(kind, torch.stack(list(found)).to(torch.int32).cpu().numpy(), densities.cpu().numpy())
 
 
 class CellDeltas:
@@ -68,26 +67,25 @@ class CellDeltas:
         for kind, energy, spread in kinds:
             widths = spread.abs().clamp(min=NARROWEST_THZ)
             off = self.frequencies[point][:, None, None] - energy[:, None]
-            triplet, first, second, third = (off.abs() < widths.sum(dim=-1)[:, None] / 2).nonzero(as_tuple=True)
-            density = spread_density(off[triplet, first, second, third], widths[triplet, second, third])
-            yield OnShell(kind, triplet, first, second, third, density)
+            found = (off.abs() < widths.sum(dim=-1)[:, None] / 2).nonzero(as_tuple=True)
+            triplet, _, second, third = found
+            yield OnShell.of(kind, found, spread_density(off[found], widths[triplet, second, third]))
 
 
 class TetrahedronDeltas:
-    """Deltas by the linear tetrahedron method (`kappaforge.transport.tetrahedra`); always computed on the CPU."""
+    """Deltas by the linear tetrahedron method (`kappaforge.transport.tetrahedra`)."""
 
-    def __init__(self, grid: PhononGrid, device: torch.device) -> None:
+    def __init__(self, grid: PhononGrid) -> None:
         self.frequencies = np.ascontiguousarray(grid.frequencies_thz)
         self.tetrahedra = tetrahedra_around_a_point(grid.bz_grid)
         steps = self.tetrahedra.steps
         self.neighbours = grid.neighbours(steps), grid.neighbours(-steps)
-        self.device = device
 
     def __call__(self, point: int, triplets: Triplets) -> Iterator[OnShell]:
         """Find what conserves energy at a point."""
         pairs = np.ascontiguousarray(triplets.second), np.ascontiguousarray(triplets.third)
         for kind, signs in ((DECAY, (1.0, 1.0)), (ABSORB_SECOND, (-1.0, 1.0)), (ABSORB_THIRD, (1.0, -1.0))):
-            found = on_shell(
+            places, densities = on_shell(
                 *signs,
                 self.frequencies[point],
                 *pairs,
@@ -96,7 +94,7 @@ class TetrahedronDeltas:
                 self.tetrahedra.corners,
                 self.tetrahedra.shares,
             )
-            yield OnShell(kind, *(torch.from_numpy(column).to(self.device) for column in found))
+            yield OnShell(kind, places, densities)
 
 
 def spread_density(offsets: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:

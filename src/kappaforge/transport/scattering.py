@@ -68,9 +68,8 @@ def three_phonon_scattering(
     """
     grid, device = three_phonon.grid, three_phonon.device
     n_points, n_bands = grid.frequencies_thz.shape
-    frequencies = torch.from_numpy(grid.frequencies_thz).to(device)
-    inverse = torch.where(frequencies > 0, 1 / frequencies, 0.0)
-    deltas = CellDeltas(grid, device) if integration == "cells" else TetrahedronDeltas(grid, device)
+    inverse = np.divide(1, grid.frequencies_thz, where=grid.frequencies_thz > 0, out=np.zeros((n_points, n_bands)))
+    deltas = CellDeltas(grid, device) if integration == "cells" else TetrahedronDeltas(grid)
     quanta = np.stack([grid.quanta(temperature_k).ravel() for temperature_k in temperatures_k])
     with np.errstate(over="ignore", divide="ignore"):
         occupations, halves = 1 / np.expm1(quanta), 1 / (2 * np.sinh(quanta / 2))
@@ -79,18 +78,18 @@ def three_phonon_scattering(
     back = np.zeros((*shape, n_points * n_bands if whole else 0), dtype=np.float32)
     factor = _rate_factor() / n_points
     for place, (point, triplets, strengths) in enumerate(three_phonon.each()):
-        pairs = torch.from_numpy(np.stack([triplets.second, triplets.third, triplets.weights])).to(device)
-        for kind, triplet, first, second, third, density in deltas(point, triplets):
-            one, two, weight = pairs[:, triplet]
-            rate = density * strengths[triplet, first, second, third] * (weight * factor)
-            rate *= inverse[point, first] * inverse[one, second] * inverse[two, third]
-            ones, twos = one * n_bands + second, two * n_bands + third
+        weights, on_cpu = triplets.weights * factor, strengths.cpu().numpy()
+        for kind, places, densities in deltas(point, triplets):
             _add(
                 kind,
-                _short(first),
-                _short(ones),
-                _short(twos),
-                rate.cpu().numpy(),
+                places,
+                densities,
+                on_cpu,
+                inverse[point],
+                inverse,
+                triplets.second,
+                triplets.third,
+                weights,
                 occupations,
                 halves,
                 linewidths[:, place],
@@ -103,17 +102,17 @@ def three_phonon_scattering(
     ]
 
 
-def _short(numbers: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(numbers.to(torch.int32).cpu().numpy())
-
-
 @numba.njit(cache=True)
 def _add(
     kind: int,
-    first: np.ndarray,
-    second: np.ndarray,
-    third: np.ndarray,
-    rates: np.ndarray,
+    places: np.ndarray,
+    densities: np.ndarray,
+    strengths: np.ndarray,
+    inverse_here: np.ndarray,
+    inverse: np.ndarray,
+    ones: np.ndarray,
+    twos: np.ndarray,
+    weights: np.ndarray,
     occupations: np.ndarray,
     halves: np.ndarray,
     linewidths: np.ndarray,
@@ -121,20 +120,25 @@ def _add(
 ) -> None:
     """Add what one point's triplets of one kind scatter, for each temperature (the first axis of the last four).
 
-    ``halves`` are 1 / (2 sinh x) of each mode with x = ħω / 2kT; they are halves since exchanged triplets are
-    not counted twice.
+    ``inverse_here`` and ``inverse`` are over the frequencies of the point and of all points, ``ones`` and ``twos`` the
+    points q' and q'' of each triplet. ``halves`` are 1 / (2 sinh x) of each mode with x = ħω / 2kT; they are halves
+    since exchanged triplets are not counted twice.
     """
+    n_bands = inverse.shape[1]
     whole = back.shape[2] > 0
-    for temperature in range(len(occupations)):
-        for place in range(len(rates)):
-            band, one, two, rate = first[place], second[place], third[place], rates[place]
-            at_one, at_two = occupations[temperature, one], occupations[temperature, two]
+    for number in range(len(densities)):
+        triplet, band, second, third = places[0, number], places[1, number], places[2, number], places[3, number]
+        at_one, at_two = ones[triplet], twos[triplet]
+        rate = densities[number] * strengths[triplet, band, second, third] * weights[triplet]
+        rate *= inverse_here[band] * inverse[at_one, second] * inverse[at_two, third]
+        one, two = at_one * n_bands + second, at_two * n_bands + third
+        for temperature in range(len(occupations)):
             if kind == DECAY:
-                thermal = at_one + at_two + 1.0
+                thermal = occupations[temperature, one] + occupations[temperature, two] + 1.0
             elif kind == ABSORB_SECOND:
-                thermal = at_one - at_two
+                thermal = occupations[temperature, one] - occupations[temperature, two]
             else:
-                thermal = at_two - at_one
+                thermal = occupations[temperature, two] - occupations[temperature, one]
             linewidths[temperature, band] += rate * thermal
             if whole:
                 back[temperature, band, one] += rate * halves[temperature, two]

@@ -99,7 +99,7 @@ def on_shell(
     backward: np.ndarray,
     corners: np.ndarray,
     shares: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return where a sum of two frequencies equals others, and the density of the delta function there.
 
     The density at a grid point is the integral of δ(target - sum) over its tetrahedra, with the sum linear in each
@@ -122,8 +122,10 @@ def on_shell(
 
     Returns
     -------
-    tuple of ndarray
-        Places in `ones`, `targets`, bands of q' and of q'', and densities (over the inverse of the frequencies' unit).
+    places
+        In `ones` and `targets`, and bands of q' and of q'', shape (4, n), 32-bit.
+    densities
+        Over the inverse of the frequencies' unit, shape (n,).
     """
     n_bands = frequencies.shape[1]
     n_steps = forward.shape[1]
@@ -173,7 +175,7 @@ def on_shell(
                         places[2, n_found], places[3, n_found] = second, third
                         found[n_found] = density
                         n_found += 1
-    return places[0, :n_found], places[1, :n_found], places[2, :n_found], places[3, :n_found], found[:n_found]
+    return places[:, :n_found], found[:n_found]
 
 
 @numba.njit(cache=True, error_model="numpy", inline="always")
