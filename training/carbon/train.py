@@ -20,7 +20,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,15 @@ def learnt(teacher: Sequence[Label], work: Path, settings: TrainingSettings) -> 
     return done.model
 
 
+def tuned(
+    start: AllegroModel, name: str, labels: Sequence[Label], settings: TrainingSettings, seed: int, work: Path
+) -> AllegroModel:
+    """Return a network that went on with labels, on one core."""
+    torch.set_num_threads(1)
+    checkpoint = work / f"{name}.pt"
+    return train(labels, model=start, settings=settings, seed=seed, checkpoint=checkpoint, on_epoch=report(name)).model
+
+
 def repeated(labels: Sequence[Label], repeats: dict[str, int]) -> list[Label]:
     """Return each label as often as it is shown in an epoch."""
 
@@ -137,6 +148,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=MODELS)
+    parser.add_argument("--workers", type=int, default=1, help="members trained at a time, one core each")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
@@ -148,21 +160,20 @@ def main() -> None:
     for group, each in errors_by_kind(AllegroPotential("teacher", start), teacher).items():
         print(f"teacher shown {group:10s} {each}", flush=True)
 
-    def tuned(name: str, some: Sequence[Label], settings: TrainingSettings, seed: int) -> AllegroModel:
-        checkpoint = options.work / f"{name}.pt"
-        return train(
-            some, model=start, settings=settings, seed=seed, checkpoint=checkpoint, on_epoch=report(name)
-        ).model
-
     models: dict[str, tuple[AllegroModel, list[Label]]] = {}
-    for member in range(MEMBERS):
-        some = without_an_eighth(shown, member)
-        name = f"carbon-committee-{member}"
-        models[name] = tuned(name, repeated(some, MEMBER_REPEATS), MEMBER, member), some
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        parts = [without_an_eighth(shown, member) for member in range(MEMBERS)]
+        names = [f"carbon-committee-{member}" for member in range(MEMBERS)]
+        trainings = [
+            pool.submit(tuned, start, name, repeated(some, MEMBER_REPEATS), MEMBER, member, options.work)
+            for member, (name, some) in enumerate(zip(names, parts, strict=True))
+        ]
+        for name, training, some in zip(names, trainings, parts, strict=True):
+            models[name] = training.result(), some
     mean = mean_labels([model for model, _ in models.values()], [label.crystal for label in teacher], shown[0].engine)
     # beside the models, for campaigns that go on learning; those held out stay unseen
     write_labels(shown, labels_file(options.output / "carbon.safetensors"))
-    models["carbon"] = tuned("carbon", [*repeated(shown, FINAL_REPEATS), *mean], FINAL, 100), shown
+    models["carbon"] = tuned(start, "carbon", [*repeated(shown, FINAL_REPEATS), *mean], FINAL, 100, options.work), shown
     for name, (model, some) in models.items():
         found = errors_by_kind(AllegroPotential(name, model), held_out)
         for group, each in errors_by_kind(AllegroPotential(name, model), some).items():
