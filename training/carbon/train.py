@@ -20,9 +20,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +30,8 @@ from split import kind, parent, split
 
 import kappaforge
 from kappaforge.crystal import Crystal
+from kappaforge.engine.executors import open_executor
+from kappaforge.engine.settings import EngineSettings
 from kappaforge.label.base import Label
 from kappaforge.label.dataset import read_labels, write_labels
 from kappaforge.potentials.allegro import AllegroPotential
@@ -58,9 +58,9 @@ LEARN = TrainingSettings(
     epochs=24, batch_size=4, learning_rate=0.02, energy_weight=5.0, force_knee_ev_per_ang=3.0, averaging=0.995
 )
 MEMBER = TrainingSettings(
-    epochs=40, batch_size=4, learning_rate=0.003, energy_weight=20.0, force_knee_ev_per_ang=2.0, averaging=0.995
+    epochs=24, batch_size=4, learning_rate=0.003, energy_weight=20.0, force_knee_ev_per_ang=2.0, averaging=0.995
 )
-FINAL = replace(MEMBER, epochs=16, averaging=0.998)
+FINAL = replace(MEMBER, epochs=12, averaging=0.998)
 
 MEMBER_REPEATS = {"supercell": 3, "large": 6, "strained": 2}
 """How often labels of a kind are shown for once any other: they are few, and decide phonons and elasticity."""
@@ -161,7 +161,7 @@ def main() -> None:
         print(f"teacher shown {group:10s} {each}", flush=True)
 
     models: dict[str, tuple[AllegroModel, list[Label]]] = {}
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+    with open_executor(EngineSettings(workers=options.workers)) as pool:
         parts = [without_an_eighth(shown, member) for member in range(MEMBERS)]
         names = [f"carbon-committee-{member}" for member in range(MEMBERS)]
         trainings = [
