@@ -46,7 +46,7 @@ class RelaxSettings:
     pressure_gpa: float = 0.0
     keep_symmetry: bool = False
     symprec: float = 1e-2
-    max_move_ang: float = 0.2
+    max_move_ang: float = 0.1
     min_distance_ang: float = 0.5
     max_distance_ang: float = 6.0
     max_volume_ratio: float = 5.0
