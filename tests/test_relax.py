@@ -1,13 +1,13 @@
 """Relaxation against ASE, energy–volume curves and finite differences, and what becomes of hopeless crystals."""
 
 import os
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.lj import LennardJones
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 from ase.spacegroup.symmetrize import check_symmetry, prep_symmetry, symmetrize_rank1, symmetrize_rank2
@@ -18,12 +18,11 @@ from scipy.optimize import minimize_scalar
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
-from kappaforge.potentials.base import Batch, UnsupportedElementError
+from kappaforge.potentials.base import Batch, Potential, UnsupportedElementError
 from kappaforge.potentials.registry import load
 from kappaforge.relax.coordinates import Coordinates
-from kappaforge.relax.fire import Fire, fire_step
 from kappaforge.relax.relaxer import relax
-from kappaforge.relax.settings import RelaxSettings
+from kappaforge.relax.settings import MINIMISERS, RelaxSettings
 from kappaforge.relax.symmetry import symmetrised
 
 SETTINGS = RelaxSettings(fmax_ev_per_ang=1e-3, stress_max_gpa=0.02)
@@ -115,12 +114,83 @@ def test_pressure_squeezes_to_minus_the_slope_of_the_energy_volume_curve(potenti
     assert -slope_gpa == pytest.approx(pressure_gpa, abs=0.05)
 
 
-def test_company_does_not_change_a_result_by_a_bit(crystals, potential):
-    settings = replace(SETTINGS, max_steps=90)
-    for options in (settings, replace(settings, keep_symmetry=True)):
-        together = relax(crystals, potential, options)
-        assert {record.status for record in together} == {"ok", "unconverged"}
-        assert_same_records(together, [relax([crystal], potential, options)[0] for crystal in crystals])
+@pytest.mark.parametrize("minimiser", MINIMISERS)
+@pytest.mark.parametrize("keep_symmetry", [False, True])
+def test_company_does_not_change_a_result_by_a_bit(crystals, potential, minimiser, keep_symmetry):
+    settings = replace(SETTINGS, minimiser=minimiser, keep_symmetry=keep_symmetry)
+    longest = max(record.steps for record in relax(crystals, potential, settings))
+    settings = replace(settings, max_steps=longest - 1)
+    alone = [relax([crystal], potential, settings)[0] for crystal in crystals]
+    assert {record.status for record in alone} == {"ok", "unconverged"}
+    assert_same_records(relax(crystals, potential, settings), alone)
+    assert_same_records(relax(crystals, potential, settings, atoms_at_once=8), alone)
+    assert_same_records(relax(crystals[::-1], potential, settings, atoms_at_once=12), alone[::-1])
+
+
+@dataclass
+class Watched:
+    """A potential that notes the number of atoms of each batch."""
+
+    potential: Potential
+    atoms: list[int]
+
+    def __getattr__(self, name):
+        return getattr(self.potential, name)
+
+    def compute(self, batch: Batch):
+        self.atoms.append(len(batch.numbers))
+        return self.potential.compute(batch)
+
+
+def test_crystals_enter_where_others_leave(crystals, potential):
+    watched, stream, at_once = Watched(potential, []), crystals[:2] * 4, 8
+    records = relax(stream, watched, SETTINGS, atoms_at_once=at_once)
+    assert [record.id for record in records] == [crystal.id for crystal in stream]
+    largest = max(len(crystal) for crystal in stream)
+    assert max(watched.atoms) <= at_once
+    full = [at_once - largest < atoms for atoms in watched.atoms]
+    assert full == sorted(full, reverse=True)
+    assert sum(watched.atoms) == sum(
+        len(crystal) * (record.steps + 1) for crystal, record in zip(stream, records, strict=True)
+    )
+
+
+def test_crystal_larger_than_the_room_relaxes_alone(crystals, potential):
+    watched = Watched(potential, [])
+    assert {record.status for record in relax(crystals[:3], watched, SETTINGS, atoms_at_once=1)} == {"ok"}
+    assert sorted(set(watched.atoms)) == sorted({len(crystal) for crystal in crystals[:3]})
+
+
+@pytest.mark.parametrize("minimiser", MINIMISERS)
+def test_hopeless_crystals_fail_with_their_reason_and_cost_no_other(crystals, potential, minimiser):
+    settings = replace(SETTINGS, minimiser=minimiser, max_volume_ratio=1.3)
+    far = Crystal(9 * np.eye(3), np.array([[0, 0, 0], [1.4, 0, 0], [4.5, 4.5, 4.5]]), np.full(3, 6), id="apart")
+    near = Crystal(4 * np.eye(3), np.array([[0, 0, 0], [0.3, 0, 0]]), np.full(2, 6), id="near")
+    on_top = Crystal(4 * np.eye(3), np.zeros((2, 3)), np.full(2, 6), id="on top")
+    swollen = Crystal.from_ase(bulk("C", "diamond", a=4.1), id="swollen")
+    records = relax([far, near, crystals[0], on_top, swollen], potential, settings, atoms_at_once=4)
+    assert [record.status for record in records] == ["failed", "failed", "ok", "failed", "failed"]
+    assert "an atom is farther than 6 Å from all others" in records[0].reason
+    assert "two atoms are 0.30 Å apart" in records[1].reason
+    assert "no finite answer after 0 steps" in records[3].reason
+    assert "the volume changed by a factor of 0." in records[4].reason
+    assert_same_records([records[2]], relax([crystals[0]], potential, settings))
+
+
+@pytest.mark.parametrize("minimiser", MINIMISERS)
+def test_crystal_pulled_apart_fails_with_its_volume(potential, minimiser):
+    settings = replace(SETTINGS, minimiser=minimiser, pressure_gpa=-2000.0)
+    (record,) = relax([Crystal.from_ase(bulk("C", "diamond", a=3.567))], potential, settings)
+    assert record.status == "failed"
+    assert re.match(r"the volume changed by a factor of [5-9]", record.reason)
+
+
+def test_both_minimisers_find_the_same_minima(crystals, potential):
+    pairs = [relax(crystals, potential, replace(SETTINGS, minimiser=minimiser)) for minimiser in MINIMISERS]
+    for fire, lbfgs in zip(*pairs, strict=True):
+        assert fire.status == lbfgs.status == "ok"
+        assert lbfgs.energy_ev_per_atom == pytest.approx(fire.energy_ev_per_atom, abs=1e-4)
+        assert lbfgs.steps < fire.steps
 
 
 def test_other_calculators_relax_as_well():
@@ -241,34 +311,9 @@ def test_undeformed_coordinates_are_the_crystals_themselves(crystals):
     np.testing.assert_array_equal(geometry.positions, batch.positions)
 
 
-def test_fire_takes_the_steps_of_ases_fire(rng):
-    clusters = [Atoms("Ar6", positions=1.5 * rng.normal(size=(6, 3)) + np.arange(6)[:, None]) for _ in range(2)]
-    for atoms in clusters:
-        atoms.calc = LennardJones(sigma=1.5, rc=20.0)
-        atoms.rattle(0.1)
-    positions = np.concatenate([atoms.positions for atoms in clusters])
-    owner, state = np.repeat([0, 1], 6), Fire.at_rest(12, 2)
-    ghosts = [atoms.copy() for atoms in clusters]
-    for _ in range(40):
-        forces = []
-        for ghost, rows in zip(ghosts, (slice(0, 6), slice(6, 12)), strict=True):
-            ghost.positions, ghost.calc = positions[rows], LennardJones(sigma=1.5, rc=20.0)
-            forces.append(ghost.get_forces())
-        state, moves = fire_step(state, np.concatenate(forces), owner, max_move=1e9)
-        positions = positions + moves
-    for atoms in clusters:
-        FIRE(atoms, logfile=None, maxstep=1e9).run(fmax=0, steps=40)
-    np.testing.assert_allclose(positions, np.concatenate([atoms.positions for atoms in clusters]), atol=1e-8)
-
-
-def test_fire_never_moves_a_row_further_than_allowed(rng):
-    owner = np.repeat([0, 1, 2], 4)
-    forces = 1e3 * rng.normal(size=(12, 3))
-    forces[owner == 2] = 0.0
-    state, moves = fire_step(Fire.at_rest(12, 3), forces, owner, max_move=0.2)
-    lengths = np.linalg.norm(moves, axis=1)
-    assert [lengths[owner == which].max() for which in range(3)] == pytest.approx([0.2, 0.2, 0.0])
-    assert np.isfinite(state.velocities).all()
+def test_settings_know_their_minimisers():
+    with pytest.raises(InputError, match=r"\[relax\] minimiser: unknown 'bfgs'.*lbfgs"):
+        RelaxSettings(minimiser="bfgs")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def relax(
     fmax: Annotated[float, typer.Option("--fmax", help="Largest force left, eV/Å.")] = 1e-3,
     max_steps: Annotated[int, typer.Option("--max-steps", help="Give up after so many steps.")] = 1000,
     pressure: Annotated[float, typer.Option("--pressure", help="External pressure, GPa.")] = 0.0,
+    minimiser: Annotated[str, typer.Option("--minimiser", help="lbfgs or fire.")] = "lbfgs",
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -36,7 +37,7 @@ def relax(
 
     crystals = read_crystals(paths)
     require_elements(load(potential), frozenset().union(*(crystal.elements for crystal in crystals)))
-    settings = RelaxSettings(fmax_ev_per_ang=fmax, max_steps=max_steps, pressure_gpa=pressure)
+    settings = RelaxSettings(fmax_ev_per_ang=fmax, max_steps=max_steps, pressure_gpa=pressure, minimiser=minimiser)
     batches = [(batch, potential, settings) for batch in chunks(crystals, BATCH)]
     results = spread("relax", tasks.relax_batch, batches, workers, quiet=as_json)
     records = [record for batch in results for record in batch]

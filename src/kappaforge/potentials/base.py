@@ -40,6 +40,11 @@ class Batch(NamedTuple):
             np.array([len(crystal) for crystal in crystals], dtype=np.int64),
         )
 
+    def subset(self, which: np.ndarray) -> Batch:
+        """Return the crystals that a mask of shape (n_crystals,) picks."""
+        atoms = np.repeat(which, self.counts)
+        return Batch(self.cells[which], self.positions[atoms], self.numbers[atoms], self.counts[which])
+
     @property
     def slices(self) -> list[slice]:
         """The rows of each crystal in the atom-wise arrays."""

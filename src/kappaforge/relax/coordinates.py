@@ -67,6 +67,15 @@ class Coordinates:
             self.counts[which],
         )
 
+    def joined(self, others: Coordinates) -> Coordinates:
+        """Return these crystals followed by others."""
+        return Coordinates(
+            np.concatenate([self.rows, others.rows]),
+            np.concatenate([self.reference_cells, others.reference_cells]),
+            np.concatenate([self.numbers, others.numbers]),
+            np.concatenate([self.counts, others.counts]),
+        )
+
     def geometry(self) -> Batch:
         """Return cells and positions."""
         lengths, axes = self._log_deformation()

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kappaforge.relax.point import Point
+
 TIME_STEP, MAX_TIME_STEP = 0.1, 1.0
 MIXING, MIXING_DECAY = 0.1, 0.99
 GROWTH, SHRINKAGE, PATIENCE = 1.1, 0.5, 5
@@ -38,6 +40,14 @@ class Fire(NamedTuple):
     def of(self, rows: np.ndarray, which: np.ndarray) -> Fire:
         """Return the state of some of the minimisations, given the masks of their rows and of themselves."""
         return Fire(self.velocities[rows], self.time_steps[which], self.mixings[which], self.downhill_steps[which])
+
+    def joined(self, others: Fire) -> Fire:
+        """Return the state of these minimisations followed by others."""
+        return Fire(*(np.concatenate(pair) for pair in zip(self, others, strict=True)))
+
+    def step(self, point: Point, max_move_ang: float) -> tuple[Fire, np.ndarray]:
+        """Return the next state and the moves of the rows; see `fire_step`."""
+        return fire_step(self, point.forces, point.owner, max_move_ang)
 
 
 def fire_step(state: Fire, forces: np.ndarray, owner: np.ndarray, max_move: float) -> tuple[Fire, np.ndarray]:

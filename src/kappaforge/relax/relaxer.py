@@ -14,9 +14,16 @@ from matscipy.neighbours import neighbour_list
 from kappaforge.crystal import Crystal
 from kappaforge.potentials.base import Batch, Potential, require_elements
 from kappaforge.relax.coordinates import Coordinates
-from kappaforge.relax.fire import Fire, fire_step
+from kappaforge.relax.fire import Fire
+from kappaforge.relax.lbfgs import Lbfgs
+from kappaforge.relax.point import Minimiser, Point
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.relax.symmetry import SymmetryProjector, symmetrised
+
+MINIMISERS: dict[str, type[Minimiser]] = {"fire": Fire, "lbfgs": Lbfgs}
+
+ATOMS_AT_ONCE = 512
+"""Enough to hide what a step costs however few crystals it moves, and little memory."""
 
 DISTANCE_INTERVAL = 10
 """Steps between two looks at the shortest distance, which costs about as much as a fast potential."""
@@ -59,12 +66,18 @@ class RelaxRecord:
     seconds: float
 
 
-def relax(crystals: Sequence[Crystal], potential: Potential, settings: RelaxSettings) -> list[RelaxRecord]:
+def relax(
+    crystals: Sequence[Crystal],
+    potential: Potential,
+    settings: RelaxSettings,
+    *,
+    atoms_at_once: int = ATOMS_AT_ONCE,
+) -> list[RelaxRecord]:
     """Bring crystals to the nearest minimum of the enthalpy.
 
-    All crystals advance together, one evaluation of the potential per step; each has its own state of the minimiser
-    and leaves when it is done. Where the potential itself treats the crystals of a batch alike whatever their company,
-    so does the relaxer, bit by bit.
+    Many crystals advance together, one evaluation of the potential per step; each has its own state of the minimiser,
+    leaves when it is done and makes room for the next. Where the potential itself treats the crystals of a batch alike
+    whatever their company, so does the relaxer, bit by bit.
 
     Parameters
     ----------
@@ -74,6 +87,8 @@ def relax(crystals: Sequence[Crystal], potential: Potential, settings: RelaxSett
         Where energies, forces and stresses come from.
     settings
         When to stop.
+    atoms_at_once
+        The next crystal enters when no more atoms than these are at work with it, or none.
 
     Returns
     -------
@@ -88,43 +103,86 @@ def relax(crystals: Sequence[Crystal], potential: Potential, settings: RelaxSett
     if not crystals:
         return []
     require_elements(potential, frozenset().union(*(crystal.elements for crystal in crystals)))
-    clock = time.perf_counter()
-    starts, projectors = _starts(crystals, settings)
-    coordinates = Coordinates.of(Batch.of(starts))
-    fire = Fire.at_rest(len(coordinates.rows), len(crystals))
-    running, seconds = np.arange(len(crystals)), np.zeros(len(crystals))
     records: dict[int, RelaxRecord] = {}
-    for step in range(settings.max_steps + 1):
-        now = _evaluate(coordinates, potential, [projectors[index] for index in running], settings.pressure_gpa)
-        verdicts = _verdicts(now, coordinates.reference_cells, step, settings)
+    seconds = np.zeros(len(crystals))
+    work, entered, clock = None, 0, time.perf_counter()
+    while len(records) < len(crystals):
+        entering = _entering(crystals, entered, 0 if work is None else len(work.coordinates.numbers), atoms_at_once)
+        if entering:
+            work = _joined(work, _Work.of(crystals, entering, settings))
+            entered += len(entering)
+        assert work is not None, "a crystal enters where none is at work"
+
+        now = _evaluate(work, potential, settings.pressure_gpa)
+        verdicts = _verdicts(now, work, settings)
+        counts = work.coordinates.counts
         clock, before = time.perf_counter(), clock
-        seconds[running] += (clock - before) * coordinates.counts / coordinates.counts.sum()
-
-        staying = np.array([not status for status, _ in verdicts])
-        for place in np.flatnonzero(~staying).tolist():
-            index = int(running[place])
-            records[index] = _record(crystals[index], now, place, verdicts[place], step, float(seconds[index]))
-        if not staying.any():
-            break
-
-        forces = coordinates.forces(now.forces_ev_per_ang, now.stresses_ev_per_ang3)
-        if not staying.all():
-            rows = staying[coordinates.owner]
-            forces, fire = forces[rows], fire.of(rows, staying)
-            coordinates, running = coordinates.subset(staying), running[staying]
-        fire, moves = fire_step(fire, forces, coordinates.owner, settings.max_move_ang)
-        coordinates = coordinates.moved(moves)
+        seconds[work.indices] += (clock - before) * counts / counts.sum()
+        for place, verdict in verdicts.items():
+            index = int(work.indices[place])
+            steps = int(work.steps[place])
+            records[index] = _record(crystals[index], now, place, verdict, steps, float(seconds[index]))
+        work = _advanced(work, now, np.array([place not in verdicts for place in range(len(counts))]), settings)
     return [records[index] for index in range(len(crystals))]
 
 
-def _starts(
-    crystals: Sequence[Crystal], settings: RelaxSettings
-) -> tuple[list[Crystal], list[SymmetryProjector | None]]:
-    """Return the crystals to start from, and what keeps their symmetry where that is asked for."""
-    if not settings.keep_symmetry:
-        return list(crystals), [None] * len(crystals)
-    pairs = [symmetrised(crystal, settings.symprec) for crystal in crystals]
-    return [exact for exact, _ in pairs], [projector for _, projector in pairs]
+class _Work(NamedTuple):
+    """The crystals at work: places in the list, geometry, minimiser, symmetry, and steps taken."""
+
+    indices: np.ndarray
+    coordinates: Coordinates
+    minimiser: Minimiser
+    projectors: tuple[SymmetryProjector | None, ...]
+    steps: np.ndarray
+
+    @classmethod
+    def of(cls, crystals: Sequence[Crystal], indices: range, settings: RelaxSettings) -> _Work:
+        """Return crystals before their first step, their symmetry made exact where it is to be kept."""
+        starts = [crystals[index] for index in indices]
+        projectors: tuple[SymmetryProjector | None, ...] = (None,) * len(starts)
+        if settings.keep_symmetry:
+            pairs = [symmetrised(crystal, settings.symprec) for crystal in starts]
+            starts, projectors = [exact for exact, _ in pairs], tuple(projector for _, projector in pairs)
+        coordinates = Coordinates.of(Batch.of(starts))
+        minimiser = MINIMISERS[settings.minimiser].at_rest(len(coordinates.rows), len(starts))
+        return cls(np.array(indices), coordinates, minimiser, projectors, np.zeros(len(starts), dtype=np.int64))
+
+
+def _entering(crystals: Sequence[Crystal], first: int, atoms: int, atoms_at_once: int) -> range:
+    """Return the indices of those that enter next, where so many atoms are at work."""
+    last = first
+    while last < len(crystals) and (atoms == 0 or atoms + len(crystals[last]) <= atoms_at_once):
+        atoms += len(crystals[last])
+        last += 1
+    return range(first, last)
+
+
+def _joined(work: _Work | None, others: _Work) -> _Work:
+    if work is None:
+        return others
+    return _Work(
+        np.concatenate([work.indices, others.indices]),
+        work.coordinates.joined(others.coordinates),
+        work.minimiser.joined(others.minimiser),
+        work.projectors + others.projectors,
+        np.concatenate([work.steps, others.steps]),
+    )
+
+
+def _advanced(work: _Work, state: _State, staying: np.ndarray, settings: RelaxSettings) -> _Work | None:
+    """Return those that stay, one step further; None where all leave."""
+    if not staying.any():
+        return None
+    coordinates, minimiser, geometry = work.coordinates, work.minimiser, state.geometry
+    forces = coordinates.forces(state.forces_ev_per_ang, state.stresses_ev_per_ang3)
+    if not staying.all():
+        rows = staying[coordinates.owner]
+        forces, minimiser, coordinates = forces[rows], minimiser.of(rows, staying), coordinates.subset(staying)
+        geometry = geometry.subset(staying)
+    point = Point(forces, state.enthalpies_ev[staying], coordinates.owner, work.steps[staying], geometry)
+    minimiser, moves = minimiser.step(point, settings.max_move_ang)
+    projectors = tuple(projector for projector, stays in zip(work.projectors, staying, strict=True) if stays)
+    return _Work(work.indices[staying], coordinates.moved(moves), minimiser, projectors, point.steps + 1)
 
 
 class _State(NamedTuple):
@@ -132,58 +190,56 @@ class _State(NamedTuple):
 
     geometry: Batch
     energies_ev: np.ndarray
+    enthalpies_ev: np.ndarray
     forces_ev_per_ang: np.ndarray
     stresses_ev_per_ang3: np.ndarray
     fmax_ev_per_ang: np.ndarray
     stress_max_gpa: np.ndarray
 
 
-def _evaluate(
-    coordinates: Coordinates,
-    potential: Potential,
-    projectors: Sequence[SymmetryProjector | None],
-    pressure_gpa: float,
-) -> _State:
-    geometry = coordinates.geometry()
+def _evaluate(work: _Work, potential: Potential, pressure_gpa: float) -> _State:
+    geometry = work.coordinates.geometry()
     energies, forces, stresses = potential.compute(geometry)
     forces, stresses = forces.copy(), stresses + pressure_gpa * GPa * np.eye(3)
-    fmax = np.empty(len(energies))
-    for index, (rows, projector) in enumerate(zip(geometry.slices, projectors, strict=True)):
+    for index, (rows, projector) in enumerate(zip(geometry.slices, work.projectors, strict=True)):
         if projector is not None:
             forces[rows] = projector.forces(forces[rows])
             stresses[index] = projector.stress(stresses[index])
-        fmax[index] = np.sqrt((forces[rows] ** 2).sum(axis=1)).max()
+    enthalpies = energies + pressure_gpa * GPa * np.abs(np.linalg.det(geometry.cells))
+    starts = np.cumsum(geometry.counts) - geometry.counts
+    fmax = np.maximum.reduceat(np.sqrt((forces**2).sum(axis=1)), starts)
     stress_max_gpa = np.abs(stresses).max(axis=(1, 2)) / GPa
-    return _State(geometry, energies, forces, stresses, fmax, stress_max_gpa)
+    return _State(geometry, energies, enthalpies, forces, stresses, fmax, stress_max_gpa)
 
 
-def _verdicts(state: _State, reference_cells: np.ndarray, step: int, settings: RelaxSettings) -> list[tuple[str, str]]:
-    """Return status and reason of each crystal that stops here; both empty for those that go on."""
-    ratios = np.abs(np.linalg.det(state.geometry.cells) / np.linalg.det(reference_cells))
-    verdicts = []
-    for index, rows in enumerate(state.geometry.slices):
-        fmax, stress_max, ratio = state.fmax_ev_per_ang[index], state.stress_max_gpa[index], ratios[index]
-        settled = fmax <= settings.fmax_ev_per_ang and stress_max <= settings.stress_max_gpa
-        last = step == settings.max_steps
-        look_close = settled or last or step % DISTANCE_INTERVAL == 0
-        verdict = "", ""
-        if not np.isfinite(state.energies_ev[index]):
-            verdict = "failed", f"the potential has no finite answer after {step} steps"
-        elif not 1 / settings.max_volume_ratio <= ratio <= settings.max_volume_ratio:
-            verdict = "failed", f"the volume changed by a factor of {ratio:.3g} within {step} steps"
-        elif look_close and (close := _closest(state.geometry, index, rows, settings.min_distance_ang)) is not None:
-            verdict = "failed", f"two atoms are {close:.2f} Å apart after {step} steps"
-        elif settled:
-            verdict = "ok", ""
-        elif last:
-            verdict = (
+def _verdicts(state: _State, work: _Work, settings: RelaxSettings) -> dict[int, tuple[str, str]]:
+    """Return status and reason of each crystal that stops here, by its place."""
+    ratios = np.abs(np.linalg.det(state.geometry.cells) / np.linalg.det(work.coordinates.reference_cells))
+    within = (ratios >= 1 / settings.max_volume_ratio) & (ratios <= settings.max_volume_ratio)
+    settled = (state.fmax_ev_per_ang <= settings.fmax_ev_per_ang) & (state.stress_max_gpa <= settings.stress_max_gpa)
+    last = work.steps >= settings.max_steps
+    finite = np.isfinite(state.energies_ev)
+    verdicts, slices = {}, state.geometry.slices
+    for place in np.flatnonzero(~finite | ~within | settled | last | (work.steps % DISTANCE_INTERVAL == 0)).tolist():
+        steps, rows = int(work.steps[place]), slices[place]
+        if not finite[place]:
+            verdicts[place] = "failed", f"the potential has no finite answer after {steps} steps"
+        elif not within[place]:
+            verdicts[place] = "failed", f"the volume changed by a factor of {ratios[place]:.3g} within {steps} steps"
+        elif (close := _closest(state.geometry, place, rows, settings.min_distance_ang)) is not None:
+            verdicts[place] = "failed", f"two atoms are {close:.2f} Å apart after {steps} steps"
+        elif settled[place] and _has_lone_atom(state.geometry, place, rows, settings.max_distance_ang):
+            reason = f"an atom is farther than {settings.max_distance_ang:g} Å from all others after {steps} steps"
+            verdicts[place] = "failed", reason
+        elif settled[place]:
+            verdicts[place] = "ok", ""
+        elif last[place]:
+            verdicts[place] = (
                 "unconverged",
-                (
-                    f"after {step} steps fmax is {fmax:.2g} eV/Å (wanted {settings.fmax_ev_per_ang:g}) "
-                    f"and stress is {stress_max:.2g} GPa off (wanted {settings.stress_max_gpa:g})"
-                ),
+                f"after {steps} steps fmax is {state.fmax_ev_per_ang[place]:.2g} eV/Å "
+                f"(wanted {settings.fmax_ev_per_ang:g}) and stress is {state.stress_max_gpa[place]:.2g} GPa off "
+                f"(wanted {settings.stress_max_gpa:g})",
             )
-        verdicts.append(verdict)
     return verdicts
 
 
@@ -193,6 +249,13 @@ def _closest(geometry: Batch, index: int, rows: slice, below_ang: float) -> floa
         "d", cutoff=below_ang, positions=geometry.positions[rows], cell=geometry.cells[index], pbc=np.ones(3, bool)
     )
     return float(distances.min()) if len(distances) else None
+
+
+def _has_lone_atom(geometry: Batch, index: int, rows: slice, within_ang: float) -> bool:
+    """Tell whether an atom has no other, nor an image of its own, within a distance in Å."""
+    positions, cell = geometry.positions[rows], geometry.cells[index]
+    owners = neighbour_list("i", cutoff=within_ang, positions=positions, cell=cell, pbc=np.ones(3, bool))
+    return len(np.unique(owners)) < len(positions)
 
 
 def _record(

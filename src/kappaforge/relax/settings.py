@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from kappaforge.errors import InputError
+from kappaforge.errors import InputError, suggestion
+
+MINIMISERS = ("fire", "lbfgs")
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,12 @@ class RelaxSettings:
         Longest move of an atom in one step, in Å.
     min_distance_ang
         A crystal with two atoms closer than this has failed, in Å.
+    max_distance_ang
+        A crystal at rest with an atom farther than this from all others has failed, in Å: it has come apart.
     max_volume_ratio
         A crystal that grows or shrinks by more than this factor has failed.
+    minimiser
+        ``lbfgs``, a quasi-Newton method, or ``fire``.
     """
 
     fmax_ev_per_ang: float = 5e-3
@@ -40,12 +46,23 @@ class RelaxSettings:
     pressure_gpa: float = 0.0
     keep_symmetry: bool = False
     symprec: float = 1e-2
-    max_move_ang: float = 0.2
+    max_move_ang: float = 0.1
     min_distance_ang: float = 0.5
+    max_distance_ang: float = 6.0
     max_volume_ratio: float = 5.0
+    minimiser: str = "lbfgs"
 
     def __post_init__(self) -> None:
-        for name in ("fmax_ev_per_ang", "stress_max_gpa", "symprec", "max_move_ang", "min_distance_ang"):
+        if self.minimiser not in MINIMISERS:
+            raise InputError(f"[relax] minimiser: unknown {self.minimiser!r}{suggestion(self.minimiser, MINIMISERS)}")
+        for name in (
+            "fmax_ev_per_ang",
+            "stress_max_gpa",
+            "symprec",
+            "max_move_ang",
+            "min_distance_ang",
+            "max_distance_ang",
+        ):
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise InputError(f"[relax] {name}: expected a positive, finite number, got {value!r}")
