@@ -58,10 +58,13 @@ def test_matches_in_pieces_are_those_at_once(crystals, folder, small_cuts):
     assert 0 < (found >= 0).sum() < len(new)
 
 
-def test_worker_processes_find_the_same_groups(crystals, folder, small_cuts):
+def test_worker_processes_find_the_same(crystals, folder, monkeypatch):
+    monkeypatch.setattr(distill, "PIECE", 4)
+    monkeypatch.setattr(distill, "BLOCK", 8)
+    six = [crystal for crystal in crystals if len(crystal) == 6][:12]
     memo = Memo(folder, EngineSettings(workers=2), Silence())
-    reduced = reduce_cells(crystals[:25])
-    assert np.array_equal(distill.groups(memo, "unique", reduced, PAPER), group(crystals[:25], PAPER))
+    assert len(six) == 12  # more than a block
+    assert np.array_equal(distill.groups(memo, "unique", reduce_cells(six), PAPER), group(six, PAPER))
 
 
 def test_more_crystals_do_not_repeat_the_comparisons_of_the_first(crystals, folder, small_cuts, monkeypatch, tmp_path):

@@ -24,7 +24,7 @@ CHUNK = 512
 PIECE = 2048
 """Crystals that are compared to known ones in one task, whose lattices it has to list first."""
 
-BLOCK = 2 * PIECE
+BLOCK = 4 * PIECE
 """Crystals of one composition between two looks at what has become known."""
 
 REDUCE_VERSION, GROUP_VERSION = 1, 2
