@@ -28,6 +28,7 @@ import ase.io
 import numpy as np
 import spglib
 from pymatgen.core.structure_matcher import StructureMatcher
+from spglib.error import SpglibError
 
 from kappaforge.campaign import distill, tasks
 from kappaforge.campaign.campaign import chunks
@@ -97,7 +98,10 @@ def _attempt(rng: np.random.Generator, name: str) -> Crystal | None:
         return None
     volume = rng.uniform(*VOLUME_PER_ATOM_ANG3) * len(sites)
     cell *= np.cbrt(volume / abs(np.linalg.det(cell)))
-    primitive = spglib.find_primitive((cell, sites, [6] * len(sites)), symprec=1e-3)
+    try:
+        primitive = spglib.find_primitive((cell, sites, [6] * len(sites)), symprec=1e-3)
+    except SpglibError:  # atoms on each other
+        return None
     if primitive is None or not 2 <= len(primitive[2]) <= MAX_ATOMS:
         return None
     try:

@@ -58,13 +58,11 @@ def test_matches_in_pieces_are_those_at_once(crystals, folder, small_cuts):
     assert 0 < (found >= 0).sum() < len(new)
 
 
-def test_worker_processes_find_the_same(crystals, folder, monkeypatch):
-    monkeypatch.setattr(distill, "PIECE", 4)
-    monkeypatch.setattr(distill, "BLOCK", 8)
-    six = [crystal for crystal in crystals if len(crystal) == 6][:12]
+def test_worker_processes_find_the_same(crystals, folder, small_cuts):
     memo = Memo(folder, EngineSettings(workers=2), Silence())
-    assert len(six) == 12  # more than a block
-    assert np.array_equal(distill.groups(memo, "unique", reduce_cells(six), PAPER), group(six, PAPER))
+    new, known = crystals[50:], crystals[:50]
+    found = distill.matches(memo, "novel", reduce_cells(new), reduce_cells(known), PAPER)
+    assert np.array_equal(found, match(new, known, PAPER))
 
 
 def test_more_crystals_do_not_repeat_the_comparisons_of_the_first(crystals, folder, small_cuts, monkeypatch, tmp_path):
