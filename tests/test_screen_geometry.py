@@ -43,3 +43,19 @@ def test_other_atoms_are_refused(diamond):
     other = diamond.moved_to(diamond.cell, diamond.positions, np.array([6, 14]))
     with pytest.raises(InputError, match="expected the same atoms in the same order"):
         deviation(diamond, other)
+
+
+def test_deviation_does_not_depend_on_the_cell(rng):
+    cell = np.array([[3.0, 0.0, 0.0], [0.3, 3.6, 0.0], [-0.4, 0.5, 4.4]])
+    sites = rng.random((3, 3))
+    before = Crystal(cell, sites @ cell, np.array([6, 6, 7]))
+    strained = cell @ (np.eye(3) + rng.normal(scale=0.03, size=(3, 3)))
+    after = before.moved_to(strained, (sites + rng.normal(scale=0.02, size=(3, 3))) @ strained)
+    found = deviation(before, after)
+    skew = np.array([[1, 2, 0], [0, 1, 0], [3, 0, 1]])
+    other = deviation(
+        before.moved_to(skew @ before.cell, before.positions), after.moved_to(skew @ after.cell, after.positions)
+    )
+    assert np.sort(np.abs(other.lengths)) == pytest.approx(np.sort(np.abs(found.lengths)))
+    assert np.sort(np.abs(other.fractional), axis=None) == pytest.approx(np.sort(np.abs(found.fractional), axis=None))
+    assert np.abs(found.lengths).max() > 1e-3

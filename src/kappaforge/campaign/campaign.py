@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from kappaforge.campaign import tasks
+from kappaforge.campaign import distill, tasks
 from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.campaign.memo import Memo
@@ -21,12 +21,14 @@ from kappaforge.dataset.load import load
 from kappaforge.errors import InputError, suggestion
 from kappaforge.generate import registry as generators
 from kappaforge.label.settings import NO_LABELER
+from kappaforge.packed import PackedCrystals
 from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.base import require_elements
 from kappaforge.screen.energy import energies_above_lowest
-from kappaforge.screen.unique import group, match
+from kappaforge.screen.geometry import deviation
 from kappaforge.select.farthest import farthest_points
 from kappaforge.select.neighbours import nearest_neighbours
+from kappaforge.store.distillation import Distillation, stacked
 from kappaforge.store.published import Published
 from kappaforge.store.run_folder import RunFolder
 
@@ -70,6 +72,7 @@ class Campaign:
             [relaxed[crystal.id] for crystal in generated if crystal.id in relaxed],
             always={crystal.id for crystal in known},
         )
+        self._keep_distillation(generated, relaxed)
         if not candidates:
             return self._publish()
         features = self._describe(candidates)
@@ -152,9 +155,12 @@ class Campaign:
         Crystals whose id is in `always` stay even where their symmetry or energy does not pass.
         """
         settings = self.settings.screen
-        old = self._unique("unique in the data set", dataset)
-        unique = self._unique("unique", generated)
-        found = self.memo.once("novel", 1, match, unique, dataset, settings)
+        known = distill.reduced(self.memo, "reduce the data set", dataset)
+        made = distill.reduced(self.memo, "reduce", generated)
+        old = [dataset[place] for place in self._unique("unique in the data set", dataset, known)]
+        places = self._unique("unique", generated, made)
+        unique = [generated[place] for place in places]
+        found = distill.matches(self.memo, "novel", made.take(places), known, settings)
         novel = []
         for crystal, index in zip(unique, found, strict=True):
             self.ledger.note(crystal.id, novel=bool(index < 0))
@@ -190,18 +196,29 @@ class Campaign:
         self._finish("symmetry", f"{len(candidates)} candidates")
         return candidates
 
-    def _unique(self, step: str, crystals: list[Crystal]) -> list[Crystal]:
-        labels = self.memo.once(step, 1, group, crystals, self.settings.screen)
-        unique = []
-        for index, (crystal, label) in enumerate(zip(crystals, labels, strict=True)):
-            if label == index:
-                unique.append(crystal)
-            else:
-                self.ledger.note(crystal.id, stage="screen", reason=f"same as {crystals[label].id}")
-        self.ledger.passed(step, len(unique))
-        self.ledger.discard(step, ["duplicate"] * (len(crystals) - len(unique)))
-        self._finish(step, f"{len(unique)} of {len(crystals)}")
-        return unique
+    def _unique(self, step: str, crystals: list[Crystal], reduced: PackedCrystals) -> np.ndarray:
+        """Return the places of the first crystal of each group."""
+        labels = distill.groups(self.memo, step, reduced, self.settings.screen)
+        first = labels == np.arange(len(crystals))
+        for place in np.flatnonzero(~first):
+            self.ledger.note(crystals[place].id, stage="screen", reason=f"same as {crystals[labels[place]].id}")
+        self.ledger.passed(step, int(first.sum()))
+        self.ledger.discard(step, ["duplicate"] * int((~first).sum()))
+        self._finish(step, f"{first.sum()} of {len(crystals)}")
+        return np.flatnonzero(first)
+
+    def _keep_distillation(self, generated: list[Crystal], relaxed: dict[str, Crystal]) -> None:
+        """Write growth curves and deviations of the generated crystals into the run folder."""
+        novel = [self.ledger.novel(crystal.id) for crystal in generated]
+        found = [deviation(crystal, relaxed[crystal.id]) for crystal in generated if crystal.id in relaxed]
+        Distillation(
+            unique=np.array([answer is not None for answer in novel], dtype=bool),
+            novel=np.array([bool(answer) for answer in novel], dtype=bool),
+            lengths=stacked([one.lengths[None] for one in found]),
+            angles=stacked([one.angles[None] for one in found]),
+            sizes=np.array([len(one.fractional) for one in found], dtype=int),
+            fractional=stacked([one.fractional for one in found]),
+        ).write(self.folder.path)
 
     def _outside_window(self, dataset: list[Crystal], generated: list[Crystal]) -> dict[str, str]:
         """Return why, for each crystal outside the energy window."""
@@ -269,8 +286,8 @@ class Campaign:
         learned = school.learn([candidates[index] for index in indices], known)
         self.ledger.rounds = [published(turn) for turn in learned.rounds]
         last = learned.rounds[-1]
-        for name, deviation in zip(last.ids, last.uncertainty.energy_std_mev_per_atom, strict=True):
-            self.ledger.note(name, energy_std_mev_per_atom=float(deviation))
+        for name, spread in zip(last.ids, last.uncertainty.energy_std_mev_per_atom, strict=True):
+            self.ledger.note(name, energy_std_mev_per_atom=float(spread))
         model = school.final_model(learned)
         hand_over(self.folder.path / "learned", learned, model)
         self.for_kappa, self.for_kappa_digest = model, model_digest(model)

@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from kappaforge.campaign import evaluation_tasks, tasks
+from kappaforge.campaign import distill, evaluation_tasks, tasks
 from kappaforge.campaign.campaign import chunks
 from kappaforge.campaign.memo import Memo
 from kappaforge.crystal import Crystal
@@ -21,7 +21,7 @@ from kappaforge.relax.relaxer import RelaxRecord
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.energy import energies_above_lowest
 from kappaforge.screen.settings import ScreenSettings
-from kappaforge.screen.unique import group, match
+from kappaforge.screen.unique import match
 
 LOW_ENERGY_EV_PER_ATOM = 0.5
 """Crystals up to this above the ground state count as low in energy."""
@@ -217,14 +217,12 @@ def relaxed_yield(
     records, cpu_relax = _relax(memo, f"relax {name}", crystals, potential, evaluation)
     good = [record for record in records if record.status == "ok"]
     relaxed = [record.crystal for record in good]
-    labels = memo.once(f"unique {name}", 1, group, relaxed, evaluation.screen)
-    first = [crystal for index, crystal in enumerate(relaxed) if labels[index] == index]
-    found = memo.once(f"novel {name}", 1, match, first, list(data), evaluation.screen)
-    new_labels = {
-        int(index)
-        for index, same in zip(np.flatnonzero(labels == np.arange(len(labels))), found, strict=True)
-        if same < 0
-    }
+    reduced = distill.reduced(memo, f"reduce {name}", relaxed)
+    labels = distill.groups(memo, f"unique {name}", reduced, evaluation.screen)
+    first = np.flatnonzero(labels == np.arange(len(labels)))
+    known_cells = distill.reduced(memo, "reduce the data set", data)
+    found = distill.matches(memo, f"novel {name}", reduced.take(first), known_cells, evaluation.screen)
+    new_labels = set(first[found < 0].tolist())
     symmetric = _symmetric(memo, f"symmetry {name}", relaxed, evaluation.screen)
     above = _above_ground(good, known)
     low = (above <= LOW_ENERGY_EV_PER_ATOM) & (above >= -FALSE_MINIMUM_EV_PER_ATOM)

@@ -57,6 +57,10 @@ class Ledger:
         assert energy is not None, f"{id} has not been relaxed"
         return energy
 
+    def novel(self, id: str) -> bool | None:
+        """Return whether a unique candidate is novel, None where it is not unique."""
+        return self._rows[id].novel
+
     def passed(self, step: str, n_crystals: int) -> None:
         """Note how many crystals came through a step."""
         self._counts[step] = n_crystals

@@ -23,12 +23,15 @@ from kappaforge.generate.settings import GenerateSettings
 from kappaforge.label import registry as labelers
 from kappaforge.label.base import Label
 from kappaforge.label.settings import LabelSettings
+from kappaforge.packed import PackedCrystals
 from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.base import Potential
 from kappaforge.relax.relaxer import RelaxRecord, relax
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.screen.symmetry import SymmetryRecord, symmetry
+from kappaforge.screen.unique import group_packed, match_packed
+from kappaforge.screen.unique import reduce_cells as reduce_each
 from kappaforge.transport.settings import KappaSettings
 
 if TYPE_CHECKING:  # they bring torch, which only some campaigns need
@@ -40,8 +43,11 @@ __all__ = [
     "compute_phonons",
     "find_symmetry",
     "generate",
+    "group_crystals",
     "label",
     "map_features",
+    "match_crystals",
+    "reduce_cells",
     "relax_batch",
     "soap",
     "train",
@@ -64,6 +70,21 @@ def relax_batch(crystals: Sequence[Crystal], potential: str, settings: RelaxSett
 def find_symmetry(crystals: Sequence[Crystal], settings: ScreenSettings) -> list[SymmetryRecord]:
     """Find the symmetry of each crystal."""
     return [symmetry(crystal, settings) for crystal in crystals]
+
+
+def reduce_cells(crystals: Sequence[Crystal]) -> PackedCrystals:
+    """Find the reduced primitive cell of each crystal."""
+    return reduce_each(crystals)
+
+
+def group_crystals(crystals: PackedCrystals, settings: ScreenSettings) -> np.ndarray:
+    """Group crystals, shape (n_crystals,)."""
+    return group_packed(crystals, settings)
+
+
+def match_crystals(crystals: PackedCrystals, known: PackedCrystals, settings: ScreenSettings) -> np.ndarray:
+    """Find for each crystal the first known one that is the same, or -1, shape (n_crystals,)."""
+    return match_packed(crystals, known, settings)
 
 
 def soap(crystals: Sequence[Crystal], settings: DescribeSettings, species: tuple[str, ...]) -> np.ndarray:

@@ -9,13 +9,14 @@ Ours is pymatgen's: go through the crystals in order; each joins the first repre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from kappaforge.crystal import Crystal
+from kappaforge.packed import PackedCrystals
 from kappaforge.screen.settings import ScreenSettings
-from kappaforge.similar import Library, reduced_crystals
+from kappaforge.similar import Library, ReducedCrystal, reduced_crystals
 
 
 def group(crystals: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
@@ -35,15 +36,7 @@ def group(crystals: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
     np.ndarray
         Integers, shape (n_crystals,).
     """
-    representatives = _library(settings)
-    labels = np.arange(len(crystals))
-    for reduced in reduced_crystals(crystals):
-        label = representatives.first_fitting(reduced)
-        if label < 0:
-            representatives.add(reduced)
-        else:
-            labels[reduced.index] = label
-    return labels
+    return _group(reduced_crystals(crystals), len(crystals), settings)
 
 
 def match(crystals: Sequence[Crystal], reference: Sequence[Crystal], settings: ScreenSettings) -> np.ndarray:
@@ -61,12 +54,45 @@ def match(crystals: Sequence[Crystal], reference: Sequence[Crystal], settings: S
     np.ndarray
         Integers, shape (n_crystals,).
     """
+    return _match(reduced_crystals(crystals), len(crystals), reduced_crystals(reference), settings)
+
+
+def reduce_cells(crystals: Sequence[Crystal]) -> PackedCrystals:
+    """Return the crystals in their reduced primitive cells, what `group_packed` and `match_packed` compare."""
+    return PackedCrystals.of(reduced_crystals(crystals), len(crystals))
+
+
+def group_packed(crystals: PackedCrystals, settings: ScreenSettings) -> np.ndarray:
+    """Do as `group` for crystals that are reduced already."""
+    return _group(crystals, len(crystals), settings)
+
+
+def match_packed(crystals: PackedCrystals, reference: PackedCrystals, settings: ScreenSettings) -> np.ndarray:
+    """Do as `match` for crystals that are reduced already."""
+    return _match(crystals, len(crystals), reference, settings)
+
+
+def _group(reduced: Iterable[ReducedCrystal], n: int, settings: ScreenSettings) -> np.ndarray:
+    representatives = _library(settings)
+    labels = np.arange(n)
+    for crystal in reduced:
+        label = representatives.first_fitting(crystal)
+        if label < 0:
+            representatives.add(crystal)
+        else:
+            labels[crystal.index] = label
+    return labels
+
+
+def _match(
+    reduced: Iterable[ReducedCrystal], n: int, reference: Iterable[ReducedCrystal], settings: ScreenSettings
+) -> np.ndarray:
     known = _library(settings)
-    for reduced in reduced_crystals(reference):
-        known.add(reduced)
-    found = np.full(len(crystals), -1)
-    for reduced in reduced_crystals(crystals):
-        found[reduced.index] = known.first_fitting(reduced)
+    for crystal in reference:
+        known.add(crystal)
+    found = np.full(n, -1)
+    for crystal in reduced:
+        found[crystal.index] = known.first_fitting(crystal)
     return found
 
 
