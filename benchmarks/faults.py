@@ -39,7 +39,7 @@ name = "faults"
 seed = 4
 [generate]
 generator = "random"
-n = 24
+n = {n}
 max_atoms = 6
 [potential]
 name = "ase:faulty_potential:build"
@@ -72,10 +72,10 @@ WRITE_TIMEOUT_S = 60.0
 class Run:
     """One run folder and the driver that is at work in it."""
 
-    def __init__(self, folder: Path, executor: str, time_limit_s: float) -> None:
+    def __init__(self, folder: Path, executor: str, time_limit_s: float, n_generated: int = 24) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        (folder / CAMPAIGN_FILE).write_text(CAMPAIGN.format(limit=time_limit_s) + ENGINES[executor])
+        (folder / CAMPAIGN_FILE).write_text(CAMPAIGN.format(limit=time_limit_s, n=n_generated) + ENGINES[executor])
         self.driver: subprocess.Popen | None = None
 
     def start(self, *, hang_once: Path | None = None, file_limit_bytes: int | None = None) -> subprocess.Popen:
@@ -222,7 +222,7 @@ def main() -> None:
     parser.add_argument("--executor", choices=("processes", "parsl"), default="processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mean-interval", type=float, default=4.0, help="seconds between kills")
-    parser.add_argument("--time-limit", type=float, default=30.0, help="of one task, s")
+    parser.add_argument("--time-limit", type=float, default=60.0, help="of one task, s")
     parser.add_argument("--folder", type=Path, help="where to keep the runs; else they are removed")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

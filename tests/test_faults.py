@@ -16,12 +16,12 @@ def faults(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_full_disk_hanging_and_killed_processes_change_nothing(faults, tmp_path: Path) -> None:
-    undisturbed = faults.Run(tmp_path / "undisturbed", "in-process", 0)
+    undisturbed = faults.Run(tmp_path / "undisturbed", "in-process", 0, n_generated=6)
     faults.complete(undisturbed)
     rows, tasks = expected = undisturbed.outcome()
     assert any(row["status"] == "failed" and row["reason"] for row, *_ in rows), "the potential raises on some"
 
-    run = faults.Run(tmp_path / "disturbed", "processes", 8)
+    run = faults.Run(tmp_path / "disturbed", "processes", 12, n_generated=6)
     assert "what was finished is kept" in faults.meet_full_disk(run, 100_000)
     faults.meet_hanging_worker(run, tmp_path / "hung")
     killed = faults.disturb(run, 2, random.Random(3), 0.5)
