@@ -11,12 +11,12 @@ demo:
 	@.venv/bin/kappaforge run $(RUN)
 
 test:
-	@tools/environment test sevenn gpaw espresso
+	@tools/environment test cluster sevenn gpaw espresso
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
 
 slow-test:
-	@tools/environment test sevenn gpaw espresso
+	@tools/environment test cluster slurm sevenn gpaw espresso
 	.venv/bin/pytest -m slow

@@ -12,58 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kappaforge.campaign.campaign import Campaign
 from kappaforge.campaign.ledger import Ledger
-from kappaforge.config import CampaignSettings, load_campaign
+from kappaforge.config import CampaignSettings
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.store.published import Published
-from kappaforge.store.run_folder import DATABASE, RunFolder
-
-SMALL = """
-name = "small"
-seed = 4
-[generate]
-n = 12
-max_atoms = 4
-[potential]
-name = "brenner"
-[screen]
-max_atoms = 4
-[select]
-known = ["diamond", "lonsdaleite"]
-benchmarks = 1
-neighbours = 1
-ultrahigh_kappa_w_per_mk = 100.0
-[kappa]
-method = "paper"
-mesh = [4, 4, 4]
-paper.supercell = [2, 2, 2]
-[engine]
-workers = 2
-batch_size = 4
-"""
-
-
-def make_run(folder: Path, text: str = SMALL) -> Path:
-    folder.mkdir()
-    (folder / "campaign.toml").write_text(text)
-    return folder
-
-
-def drive(folder: Path) -> Published:
-    with RunFolder.open(folder, write=True) as opened:
-        return Campaign(load_campaign(folder / "campaign.toml"), opened).run()
-
-
-def table(published: Published) -> list[dict]:
-    """Return the rows without the time they took, which no two runs share."""
-    return [{key: value for key, value in row.to_dict().items() if key != "seconds"} for row in published.rows]
-
-
-def task_keys(folder: Path) -> list[str]:
-    with sqlite3.connect(folder / DATABASE) as connection:
-        return [key for (key,) in connection.execute("SELECT key FROM tasks ORDER BY key")]
+from kappaforge.store.run_folder import DATABASE
+from small_campaign import SMALL, drive, make_run, table, task_keys
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.files import replacing
 from kappaforge.store.codec import CodecError, decode, encode, task_key
+from kappaforge.store.driver import Driver, driver_of
 from kappaforge.store.row import Row
-from kappaforge.store.run_folder import DATABASE, RunFolder, StepProgress, StoreError
+from kappaforge.store.run_folder import DATABASE, RunFolder, StepProgress
+from kappaforge.store.schema import StoreError
 
 
 def test_codec_keeps_every_bit_of_a_crystal(diamond: Crystal, rng: np.random.Generator) -> None:
@@ -104,7 +107,7 @@ def test_no_task_is_finished_twice(tmp_path) -> None:
 def test_second_driver_is_refused_and_readers_are_welcome(tmp_path) -> None:
     with RunFolder.open(tmp_path, write=True) as folder:
         folder.record_progress(StepProgress("relax", 3, 7), 0)
-        with pytest.raises(InputError, match=f"driven by process {os.getpid()}"):
+        with pytest.raises(InputError, match=f"driven by process {os.getpid()} on "):
             RunFolder.open(tmp_path, write=True)
         with RunFolder.open(tmp_path) as reader:
             assert reader.progress() == [StepProgress("relax", 3, 7)]
@@ -130,6 +133,96 @@ def test_folder_of_another_version_is_refused(tmp_path) -> None:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     with pytest.raises(InputError, match="schema 99"):
         RunFolder.open(tmp_path)
+
+
+def make_folder_of_schema_1(path) -> None:
+    """As version 0.1 wrote it."""
+    with sqlite3.connect(path / DATABASE) as connection:
+        connection.executescript(
+            "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+            "CREATE TABLE tasks (key TEXT PRIMARY KEY, step TEXT NOT NULL, result TEXT NOT NULL, arrays_sha256 TEXT,"
+            "    seconds REAL NOT NULL, finished_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));"
+            "CREATE INDEX tasks_by_step ON tasks (step);"
+            "CREATE TABLE steps (step TEXT PRIMARY KEY, position INTEGER NOT NULL, total INTEGER NOT NULL,"
+            "    done INTEGER NOT NULL);"
+            "CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+            "INSERT INTO meta VALUES ('schema_version', '1'), ('kappaforge', '0.1.0');"
+            "INSERT INTO tasks (key, step, result, seconds) VALUES ('k', 'relax', '41', 2.0);"
+            "INSERT INTO steps VALUES ('relax', 0, 7, 1);"
+        )
+
+
+def test_folder_of_an_older_version_is_brought_up_to_date_by_its_driver(tmp_path) -> None:
+    make_folder_of_schema_1(tmp_path)
+    with pytest.raises(InputError, match=r"older kappaforge, 0\.1\.0; bring it up to date with: kappaforge run"):
+        RunFolder.open(tmp_path)
+    with RunFolder.open(tmp_path, write=True) as folder:
+        assert folder.get("k") == 41
+        assert folder.progress() == [StepProgress("relax", 1, 7)]
+        folder.record_progress(StepProgress("relax", 2, 7, outcomes={"ok": 3}), 0)
+    with RunFolder.open(tmp_path) as reader:
+        assert reader.progress() == [StepProgress("relax", 2, 7, outcomes={"ok": 3})]
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    RunFolder.open(fresh, write=True).close()
+    assert columns(tmp_path) == columns(fresh)
+
+
+def columns(path) -> list[tuple]:
+    with sqlite3.connect(path / DATABASE) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return sorted((name, *row) for name in tables for row in connection.execute(f"PRAGMA table_info({name})"))
+
+
+def test_full_disk_stops_the_driver_in_one_line_and_loses_nothing(tmp_path) -> None:
+    """A limit on the size of files stands for the disk: SQLite and HDF5 meet the same failing writes."""
+    script = (
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "from kappaforge.store.run_folder import RunFolder, StoreError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))\n"
+        "rng = np.random.default_rng(0)\n"
+        "try:\n"
+        "    with RunFolder.open(sys.argv[1], write=True) as folder:\n"
+        "        for n in range(1000):\n"
+        "            folder.put(f'{n:04}', 'relax', rng.normal(size=1000 if n % 2 else int(sys.argv[2])), 0.0)\n"
+        "            print(n, flush=True)\n"
+        "except StoreError as error:\n"
+        "    sys.exit(str(error))\n"
+    )
+    for size in ("1000", "50000"):  # the database is the first to be too large, or an array's file
+        path = tmp_path / size
+        path.mkdir()
+        ended = subprocess.run([sys.executable, "-c", script, path, size], capture_output=True, text=True)
+        assert ended.returncode == 1
+        assert "make room on the disk" in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+        done = [f"{int(n):04}" for n in ended.stdout.split()]
+        with RunFolder.open(path, write=True) as folder:
+            assert folder.done(f"{n:04}" for n in range(1000)) == set(done)
+            folder.put(f"{len(done):04}", "relax", 1, 0.0)
+        assert not list(path.rglob("*.tmp"))
+
+
+def test_rate_and_remaining_time_count_what_this_driver_did() -> None:
+    now = StepProgress("relax", done=50, total=100, found=40, started_at=1000.0, updated_at=1020.0)
+    assert now.tasks_per_s == pytest.approx(0.5)
+    assert now.remaining_s == pytest.approx(100.0)
+    assert StepProgress("relax", 40, 100, 40, 1000.0, 1020.0).remaining_s is None
+
+
+def test_driver_is_known_while_it_drives_and_after_it_was_killed(tmp_path) -> None:
+    assert driver_of(tmp_path) is None
+    with RunFolder.open(tmp_path, write=True):
+        assert driver_of(tmp_path) == Driver(os.getpid(), socket.gethostname())
+        assert driver_of(tmp_path).alive
+    assert driver_of(tmp_path) is None
+    script = (
+        "import os, sys; from kappaforge.store.run_folder import RunFolder\n"
+        "RunFolder.open(sys.argv[1], write=True); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)])
+    assert driver_of(tmp_path).alive is False
 
 
 def test_file_that_is_no_database_is_refused(tmp_path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -81,6 +82,11 @@ def _known_keys(table: list[str]) -> list[str]:
         return list(CampaignSettings.model_fields)
     settings: Any = CampaignSettings.model_fields[table[0]].annotation
     for name in table[1:]:
+        if get_origin(settings) is Mapping:  # of tables whose names are free
+            settings = get_args(settings)[1]
+            continue
         hints = get_type_hints(settings) if is_dataclass(settings) else {}
         settings = hints.get(name)
+    if get_origin(settings) is Mapping:
+        return []
     return [field.name for field in fields(settings)] if is_dataclass(settings) else []

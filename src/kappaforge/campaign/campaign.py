@@ -64,6 +64,10 @@ class Campaign:
         InputError
             For settings or data that cannot be used.
         """
+        with self.memo:
+            return self._steps()
+
+    def _steps(self) -> Published:
         known, dataset = self._read_dataset()
         generated = self._generate()
         relaxed = self._relax([*known, *dataset], generated)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kappaforge.campaign.minimum import tight_minimum
+from kappaforge.campaign.minimum import relax_one, tight_minimum
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.potentials.base import Potential, require_elements
-from kappaforge.relax.relaxer import RelaxRecord, relax
+from kappaforge.relax.relaxer import RelaxRecord
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.bonding import BondingRecord, bonding
 from kappaforge.screen.settings import ScreenSettings
@@ -165,14 +165,14 @@ def _settled(displaced: Crystal, potential: Potential, tight: RelaxSettings) -> 
     What it came to holds only as well as the relaxation converged, which along soft directions is not enough for
     phonons to recognise it.
     """
-    free = relax([displaced], potential, tight)[0]
+    free = relax_one(displaced, potential, tight)
     if free.status != "ok":
         return free
     try:
         smaller = primitive_crystal(free.crystal, tight.symprec).crystal
     except TransportError:
         return free
-    kept = relax([smaller], potential, tight)[0]
+    kept = relax_one(smaller, potential, tight)
     if kept.status != "ok" or kept.energy_ev_per_atom > free.energy_ev_per_atom + LEAST_FALL_EV_PER_ATOM:
         return free
     return replace(kept, steps=free.steps + kept.steps, seconds=free.seconds + kept.seconds)

@@ -104,7 +104,7 @@ class School:
         if isinstance(self.start, AllegroModel) and not lessons.asked:
             return self.start
         job = TrainingJob(lessons.labels, (), self.start, self.settings.training, self.settings.seed)
-        (model,) = self.memo.map("train on all labels", 1, tasks.train, [(job,)], checkpoints=True)
+        (model,) = self.memo.map("train on all labels", 1, tasks.train, [(job,)], checkpoints=True, pool="gpu")
         self.progress.finish("train on all labels", f"{len(lessons.labels)} labels")
         return replace(model, card=ModelCard(data=f"{len(lessons.labels)} labels", functional=self.fingerprint))
 
@@ -124,11 +124,11 @@ class School:
     def label(self, crystals: Sequence[Crystal]) -> list[Label]:
         """Label crystals in their order."""
         arguments = [(crystal, self.settings.label) for crystal in crystals]
-        return self.memo.map("label", 1, tasks.label, arguments, self.fingerprint)
+        return self.memo.map("label", 1, tasks.label, arguments, self.fingerprint, pool="dft")
 
     def train(self, jobs: Sequence[TrainingJob]) -> list[AllegroModel]:
         """Train models in the order of the jobs."""
-        return self.memo.map("train committee", 1, tasks.train, [(job,) for job in jobs], checkpoints=True)
+        return self.memo.map("train committee", 1, tasks.train, [(job,) for job in jobs], checkpoints=True, pool="gpu")
 
     def _read(self, key: str, name: str | Path) -> tuple[Label, ...]:
         labels = read_labels(Path(name))

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kappaforge.campaign.candidate import CandidateRecord, kappa_of
+from kappaforge.campaign.minimum import relax_one
 from kappaforge.campaign.phonons import PhononSettings, PhononsRecord, phonons_of
 from kappaforge.crystal import Crystal
 from kappaforge.describe.map import tsne_map
 from kappaforge.describe.settings import DescribeSettings
 from kappaforge.describe.soap import average_soap
+from kappaforge.errors import KappaforgeError
 from kappaforge.generate import registry as generators
 from kappaforge.generate.base import Proposal
 from kappaforge.generate.settings import GenerateSettings
@@ -63,8 +65,14 @@ def generate(settings: GenerateSettings, seed: int, first: int, n: int) -> list[
 
 
 def relax_batch(crystals: Sequence[Crystal], potential: str, settings: RelaxSettings) -> list[RelaxRecord]:
-    """Relax a batch."""
-    return relax(crystals, potentials.load(potential), settings)
+    """Relax a batch; where the potential raises on one of the crystals, each for itself."""
+    loaded = potentials.load(potential)
+    try:
+        return relax(crystals, loaded, settings)
+    except (KappaforgeError, OSError):
+        raise
+    except Exception:  # it does not say on which
+        return [relax_one(crystal, loaded, settings) for crystal in crystals]
 
 
 def find_symmetry(crystals: Sequence[Crystal], settings: ScreenSettings) -> list[SymmetryRecord]:

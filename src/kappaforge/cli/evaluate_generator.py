@@ -70,9 +70,10 @@ def evaluate_generator(
     )
     training, unseen = read_crystals(data or []), read_crystals(test or [])
     run.mkdir(parents=True, exist_ok=True)
-    with RunFolder.open(run, write=True) as folder, Bars(quiet=as_json) as bars:
+    engine = EngineSettings(workers=workers)
+    with RunFolder.open(run, write=True) as folder, Bars(quiet=as_json) as bars, Memo(folder, engine, bars) as memo:
         evaluation = evaluate(
-            Memo(folder, EngineSettings(workers=workers), bars),
+            memo,
             settings,
             load(potential),
             n=n,

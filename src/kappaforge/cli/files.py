@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +34,15 @@ def spread(
 
     A single task runs in this process.
     """
-    from kappaforge.engine.executors import open_executor, worker_count
-    from kappaforge.engine.run import Call, run_calls
+    from kappaforge.engine.run import Engine
+    from kappaforge.engine.worker import Call
 
     engine = EngineSettings("in-process" if len(arguments) == 1 else "processes", workers=workers)
     calls = {str(index): Call(function, each) for index, each in enumerate(arguments)}
     results: dict[str, Any] = {}
-    with Bars(quiet=quiet) as bars:
+    with Bars(quiet=quiet) as bars, Engine(engine) as opened:
         bars.start(label, len(calls), 0)
-        for finished in run_calls(calls, partial(open_executor, engine), at_once=worker_count(engine)):
+        for finished in opened.run(calls):
             results[finished.key] = finished.result
             bars.advance(label)
     return [results[key] for key in calls]

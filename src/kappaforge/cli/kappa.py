@@ -194,8 +194,8 @@ def _kept(run: Path, arguments: list[Any], workers: int, model_digest: str, *, q
     from kappaforge.store.run_folder import RunFolder
 
     run.mkdir(parents=True, exist_ok=True)
-    with RunFolder.open(run, write=True) as folder, Bars(quiet=quiet) as bars:
-        memo = Memo(folder, EngineSettings(workers=workers), bars)
+    engine = EngineSettings(workers=workers)
+    with RunFolder.open(run, write=True) as folder, Bars(quiet=quiet) as bars, Memo(folder, engine, bars) as memo:
         return memo.map("kappa", tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, model_digest)
 
 

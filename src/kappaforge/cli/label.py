@@ -63,8 +63,8 @@ def label(
             labels = stored(folder, "label", 1, arguments, fingerprint)
     else:
         run.mkdir(parents=True, exist_ok=True)
-        with RunFolder.open(run, write=True) as folder, Bars() as bars:
-            memo = Memo(folder, EngineSettings(workers=workers), bars)
+        spread = EngineSettings(workers=workers)
+        with RunFolder.open(run, write=True) as folder, Bars() as bars, Memo(folder, spread, bars) as memo:
             labels = memo.map("label", 1, tasks.label, arguments, fingerprint)
     known = taken | {each.crystal.digest: each for each in labels}
     found = [known[crystal.digest] for crystal in crystals if crystal.digest in known]

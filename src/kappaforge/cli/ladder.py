@@ -45,9 +45,10 @@ def ladder(
     loaded = load(potential)
     require_elements(loaded, frozenset().union(*(crystal.elements for crystal in crystals)))
     run.mkdir(parents=True, exist_ok=True)
-    with RunFolder.open(run, write=True) as folder, Bars(quiet=as_json) as bars:
+    engine = EngineSettings(workers=workers)
+    with RunFolder.open(run, write=True) as folder, Bars(quiet=as_json) as bars, Memo(folder, engine, bars) as memo:
         climbed = climb(
-            Memo(folder, EngineSettings(workers=workers), bars),
+            memo,
             crystals,
             potential,
             loaded.digest,

@@ -53,8 +53,9 @@ def learn(
     chosen = chosen.model_copy(update=changes)
     crystals = read_crystals(paths)
     run.mkdir(parents=True, exist_ok=True)
-    with RunFolder.open(run, write=True) as folder, Bars() as bars:
-        school = School(chosen, Memo(folder, EngineSettings(workers=workers), bars), bars)
+    engine = EngineSettings(workers=workers)
+    with RunFolder.open(run, write=True) as folder, Bars() as bars, Memo(folder, engine, bars) as memo:
+        school = School(chosen, memo, bars)
         features = average_soap(crystals, chosen.describe)
         lessons = school.learn(crystals, school.first_lessons(crystals, features))
         school.calibrate(lessons)

@@ -5,6 +5,7 @@ The files import the steps inside their functions, so that ``--help`` does not w
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -14,6 +15,7 @@ from kappaforge.cli import (
     describe,
     displace,
     evaluate_generator,
+    export,
     generate,
     init,
     kappa,
@@ -33,6 +35,8 @@ from kappaforge.cli import (
 )
 from kappaforge.errors import InputError, KappaforgeError
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 app = typer.Typer(
     name="kappaforge",
     help="Find crystals with ultrahigh lattice thermal conductivity.\n\n"
@@ -48,6 +52,7 @@ app.command("run", rich_help_panel="A campaign")(run.run)
 app.command("resume", rich_help_panel="A campaign")(run.resume)
 app.command("status", rich_help_panel="A campaign")(status.status)
 app.command("report", rich_help_panel="A campaign")(report.report)
+app.command("export", rich_help_panel="A campaign")(export.export)
 app.command("generate", rich_help_panel="One step, on files")(generate.generate)
 app.command("evaluate-generator", rich_help_panel="One step, on files")(evaluate_generator.evaluate_generator)
 app.command("relax", rich_help_panel="One step, on files")(relax.relax)
@@ -86,6 +91,10 @@ def main() -> None:
         sys.exit(_complain(error, 2))
     except KappaforgeError as error:
         sys.exit(_complain(error, 1))
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        sys.exit(_complain(f"{error.strerror}: make room on the disk, then run the same command again", 1))
     except KeyboardInterrupt:
         sys.exit(_complain("interrupted; what was finished is kept, run the same command again to go on", 130))
 

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 
 def report(path: RunPath, as_json: AsJson = False) -> None:
     """Write tables, figures and the offline page of a run, also while it is going on."""
+    show_report(read_published(path), path, as_json=as_json)
+
+
+def read_published(path: Path) -> Published:
+    """Return what a run has to show; raises `InputError` where that is nothing yet."""
     from kappaforge.campaign.campaign import PUBLISHED
     from kappaforge.store.run_folder import RunFolder
 
     with RunFolder.open(path) as folder:
         try:
-            published = folder.recall(PUBLISHED)
+            published: Published = folder.recall(PUBLISHED)
         except KeyError:
             raise InputError(f"{path} has nothing to report yet; go on with: kappaforge run {path}") from None
-    show_report(published, path, as_json=as_json)
+    return published
 
 
 def show_report(published: Published, path: Path, *, as_json: bool) -> None:

@@ -84,7 +84,8 @@ def _extxyz(crystals: Sequence[Crystal], columns: Sequence[Mapping[str, Any]]) -
         names = {"id": crystal.id, "source": crystal.source, "parents": " ".join(crystal.parents)}
         extra = columns[index] if columns else {}
         atoms.info = {key: _escaped(value) for key, value in names.items() if value}
-        atoms.info |= {key: value for key, value in extra.items() if value is not None}
+        known = {key: value for key, value in extra.items() if value is not None and value != ""}
+        atoms.info |= {key: _escaped(value) if isinstance(value, str) else value for key, value in known.items()}
         frames.append(atoms)
     text = StringIO()
     write_xyz(text, frames, write_results=False)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from kappaforge.engine.settings import EngineSettings
+from kappaforge.engine.worker import end_with_parent
 from kappaforge.errors import InputError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -31,16 +31,24 @@ class InProcessExecutor(Executor):
         return future
 
 
-def open_executor(settings: EngineSettings) -> Executor:
-    """Return a fresh executor; close it with `shutdown` or use it as a context."""
+def open_executor(settings: EngineSettings, pool: str, logs: Path) -> Executor:
+    """Return a fresh executor for a pool's tasks; close it with `shutdown` or use it as a context.
+
+    `logs` is a folder for what Parsl writes; the others write nothing.
+    """
     if settings.executor == "in-process":
         return InProcessExecutor()
+    if settings.executor == "parsl":
+        from kappaforge.engine.cluster import ParslExecutor
+
+        name, found = settings.pool(pool)
+        return ParslExecutor(name, found, logs / name, settings.task_time_limit_s)
     try:
         return ProcessPoolExecutor(
             max_workers=worker_count(settings),
             mp_context=multiprocessing.get_context("spawn"),  # a fork would copy the threads' locks of torch and BLAS
             initializer=_start_worker,
-            initargs=(os.getpid(), settings.threads_per_worker),
+            initargs=(settings.threads_per_worker,),
         )
     except OSError as error:  # no semaphores: some containers have no /dev/shm
         raise InputError(
@@ -49,22 +57,19 @@ def open_executor(settings: EngineSettings) -> Executor:
         ) from None
 
 
-def worker_count(settings: EngineSettings) -> int:
-    """Tasks that run at the same time."""
+def worker_count(settings: EngineSettings, pool: str = "cpu") -> int:
+    """Tasks of a pool that run at the same time."""
     if settings.executor == "in-process":
         return 1
+    if settings.executor == "parsl":
+        from kappaforge.engine.cluster import pool_capacity
+
+        return pool_capacity(settings.pool(pool)[1])
     return settings.workers or len(os.sched_getaffinity(0))
 
 
-def _start_worker(driver_pid: int, threads: int) -> None:
+def _start_worker(threads: int) -> None:
     for variable in THREAD_VARIABLES:  # for the libraries that are yet to be loaded
         os.environ[variable] = str(threads)
     threadpool_limits(threads)  # for those that the driver's main module has loaded already
-    threading.Thread(target=_end_with_driver, args=(driver_pid,), daemon=True).start()
-
-
-def _end_with_driver(driver_pid: int) -> None:
-    """End this worker once its driver is gone: a driver killed with -9 cannot tell it to."""
-    while os.getppid() == driver_pid:
-        time.sleep(0.5)
-    os._exit(1)
+    end_with_parent()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +14,17 @@ from kappaforge.files import replacing
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> str:
-    """Write arrays to an HDF5 file and return the file's SHA-256."""
+    """Write arrays to an HDF5 file and return the file's SHA-256.
+
+    The file is made in memory: a full disk is then an `OSError`, where HDF5 itself would crash the process.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array, compression="gzip", shuffle=True)
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            for name, array in arrays.items():
-                file.create_dataset(name, data=array, compression="gzip", shuffle=True)
-        return sha256_of(temporary)
+        temporary.write_bytes(image.getbuffer())
+    return hashlib.sha256(image.getbuffer()).hexdigest()
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -6,54 +6,48 @@ before its row is committed, so that a crash leaves at worst a file that nothing
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from kappaforge import __version__
-from kappaforge.errors import InputError, KappaforgeError
+from kappaforge.errors import InputError
 from kappaforge.store.codec import decode, encode
+from kappaforge.store.driver import free_lock, take_lock
 from kappaforge.store.files import read_arrays, sha256_of, write_arrays
+from kappaforge.store.schema import StoreError, cannot_write, connect
 
-SCHEMA_VERSION = 1
 DATABASE = "run.sqlite"
 CAMPAIGN_FILE = "campaign.toml"
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE tasks (
-    key TEXT PRIMARY KEY,            -- hash of everything that decides the result
-    step TEXT NOT NULL,
-    result TEXT NOT NULL,            -- JSON of kappaforge.store.codec
-    arrays_sha256 TEXT,              -- of arrays/<key>.h5, where the result has large arrays
-    seconds REAL NOT NULL,
-    finished_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
-CREATE INDEX tasks_by_step ON tasks (step);
-CREATE TABLE steps (                 -- the steps of the present campaign, for progress
-    step TEXT PRIMARY KEY,
-    position INTEGER NOT NULL,
-    total INTEGER NOT NULL,
-    done INTEGER NOT NULL
-);
-CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
-
-
-class StoreError(KappaforgeError):
-    """The run folder contradicts itself: a task finished twice, or its arrays are damaged."""
-
 
 class StepProgress(NamedTuple):
-    """How far a step is: tasks done of tasks in all."""
+    """How far a step is: tasks done of tasks in all, `found` of them done before this driver began the step.
+
+    Times are in seconds since 1970; `outcomes` counts the crystals of the tasks done by their status.
+    """
 
     step: str
     done: int
     total: int
+    found: int = 0
+    started_at: float = 0.0
+    updated_at: float = 0.0
+    outcomes: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def tasks_per_s(self) -> float | None:
+        """Rate since this driver began the step, 1/s; None where it has done nothing yet."""
+        seconds, done = self.updated_at - self.started_at, self.done - self.found
+        return done / seconds if done > 0 and seconds > 0 else None
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Time that the rest of the step takes at that rate, s."""
+        rate = self.tasks_per_s
+        return (self.total - self.done) / rate if rate else None
 
 
 class RunFolder:
@@ -71,7 +65,10 @@ class RunFolder:
         Raises
         ------
         InputError
-            For a folder that is no run folder, was made by another version, or has a driver already.
+            For a folder that is no run folder, was made by a version that this one cannot go on from, or has a
+            driver already.
+        StoreError
+            Where it cannot be written.
         """
         path = Path(path)
         database = path / DATABASE
@@ -79,13 +76,12 @@ class RunFolder:
             raise InputError(f"run folder {path} does not exist; make one with: kappaforge init {path}")
         if not database.exists() and not write:
             raise InputError(f"{path} holds no results yet; start it with: kappaforge run {path}")
-        lock = _take_lock(path) if write else None
+        lock = take_lock(path) if write else None
         try:
-            connection = _connect(database, write=write)
-            _check_version(connection, path)
+            connection = connect(database, write=write)
         except BaseException:
             if lock is not None:
-                os.close(lock)
+                free_lock(lock)
             raise
         return cls(path, connection, lock)
 
@@ -93,7 +89,7 @@ class RunFolder:
         """Release the database and, for a driver, the lock."""
         self._connection.close()
         if self._lock is not None:
-            os.close(self._lock)
+            free_lock(self._lock)
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -133,10 +129,13 @@ class RunFolder:
         return found
 
     def put(self, key: str, step: str, result: Any, seconds: float) -> None:
-        """Store a finished task; raises `StoreError` where it has a result already."""
+        """Store a finished task; raises `StoreError` where it has a result already, or the disk is full."""
         side: dict[str, Any] = {}
         text = json.dumps(encode(result, side), separators=(",", ":"))
-        arrays_sha256 = write_arrays(self._arrays_file(key), side) if side else None
+        try:
+            arrays_sha256 = write_arrays(self._arrays_file(key), side) if side else None
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
         try:
             self._execute(
                 "INSERT INTO tasks (key, step, result, arrays_sha256, seconds) VALUES (?, ?, ?, ?, ?)",
@@ -154,14 +153,17 @@ class RunFolder:
     def record_progress(self, progress: StepProgress, position: int) -> None:
         """Note how far a step is, for `status`."""
         self._execute(
-            "INSERT OR REPLACE INTO steps (step, position, total, done) VALUES (?, ?, ?, ?)",
-            (progress.step, position, progress.total, progress.done),
+            "INSERT OR REPLACE INTO steps (step, position, done, total, found, started_at, updated_at, outcomes) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (progress.step, position, *progress[1:-1], json.dumps(dict(progress.outcomes))),
         )
 
     def progress(self) -> list[StepProgress]:
         """The steps of the campaign in their order."""
-        rows = self._connection.execute("SELECT step, done, total FROM steps ORDER BY position")
-        return [StepProgress(*row) for row in rows]
+        rows = self._connection.execute(
+            "SELECT step, done, total, found, started_at, updated_at, outcomes FROM steps ORDER BY position"
+        )
+        return [StepProgress(*row)._replace(outcomes=json.loads(row[-1])) for row in rows]
 
     def keep(self, name: str, value: Any) -> None:
         """Keep a record under a name, in place of the one before."""
@@ -177,61 +179,14 @@ class RunFolder:
 
     def checkpoint_file(self, key: str) -> Path:
         """Where an unfinished task keeps what it needs to go on after a kill; nothing else reads it."""
-        return self.path / "checkpoints" / key
+        return self.path.absolute() / "checkpoints" / key  # a worker may stand in another folder
 
     def _arrays_file(self, key: str) -> Path:
         return self.path / "arrays" / key[:2] / f"{key}.h5"
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
-        with self._connection:
-            self._connection.execute(statement, values)
-
-
-def _take_lock(path: Path) -> int:
-    """Hold the driver's lock for as long as the returned descriptor is open; the kernel frees it at any death."""
-    try:
-        descriptor = os.open(path / "driver.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError(f"run folder {path} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(descriptor, 32).decode().strip()
-        os.close(descriptor)
-        raise InputError(f"run folder {path} is being driven by process {pid}; wait for it or stop it") from None
-    os.truncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor
-
-
-def _connect(database: Path, *, write: bool) -> sqlite3.Connection:
-    new = not database.exists()
-    try:
-        connection = sqlite3.connect(database, timeout=30.0, isolation_level="IMMEDIATE" if write else None)
-        if write:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        if new or not _tables(connection):
-            connection.executescript(f"BEGIN; {_SCHEMA}")
-            with connection:  # commits the schema and its version together
-                versions = [("schema_version", str(SCHEMA_VERSION)), ("kappaforge", __version__)]
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", versions)
-    except sqlite3.DatabaseError as error:
-        raise InputError(f"{database} cannot be used as a run's database ({error}); give another run folder") from None
-    return connection
-
-
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    if "meta" not in _tables(connection):
-        raise InputError(f"{path / DATABASE} is not a run of kappaforge; give another run folder")
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
-    if meta.get("schema_version") != str(SCHEMA_VERSION):
-        raise InputError(
-            f"run folder {path} was written by kappaforge {meta.get('kappaforge', '?')} with schema "
-            f"{meta.get('schema_version', '?')}, this is {__version__} with schema {SCHEMA_VERSION}; "
-            "use that version, or start a new folder with kappaforge init"
-        )
+        try:
+            with self._connection:
+                self._connection.execute(statement, values)
+        except sqlite3.OperationalError as error:  # of a full disk, or a file system that is gone
+            raise cannot_write(self.path, error) from None
