@@ -58,9 +58,9 @@ LEARN = TrainingSettings(
     epochs=24, batch_size=4, learning_rate=0.02, energy_weight=5.0, force_knee_ev_per_ang=3.0, averaging=0.995
 )
 MEMBER = TrainingSettings(
-    epochs=24, batch_size=4, learning_rate=0.003, energy_weight=20.0, force_knee_ev_per_ang=2.0, averaging=0.995
+    epochs=40, batch_size=4, learning_rate=0.003, energy_weight=20.0, force_knee_ev_per_ang=2.0, averaging=0.995
 )
-FINAL = replace(MEMBER, epochs=12, averaging=0.998)
+FINAL = replace(MEMBER, epochs=16, averaging=0.998)
 
 MEMBER_REPEATS = {"supercell": 3, "large": 6, "strained": 2}
 """How often labels of a kind are shown for once any other: they are few, and decide phonons and elasticity."""
