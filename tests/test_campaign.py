@@ -45,7 +45,8 @@ def test_every_crystal_has_its_whole_history(finished: tuple[Path, Published]) -
         assert row.stage in ("relax", "screen", "select", "kappa")
         assert row.status == "ok" or row.reason
         if row.stage == "kappa":
-            assert len(crystal.parents) == 2, "as it came, and as relaxed for screening"
+            # as it came, and as relaxed for screening, unless that was tight enough for κ
+            assert len(crystal.parents) in (1, 2)
             assert row.potential == "brenner"
 
 

@@ -219,7 +219,7 @@ def test_mode_that_leads_back_leaves_the_crystal_as_it_was(diamond, brenner, mon
 
 
 def test_relaxation_that_fails_on_the_way_is_told(unstable, brenner):
-    settings = RelaxSettings(max_steps=30)
+    settings = RelaxSettings(max_steps=30, minimiser="fire")
     record = kappa_of(unstable.crystal, brenner, settings, FOLLOW, ScreenSettings())
     assert record.status == "unstable"
     assert "; following mode 1 of " in record.reason
