@@ -15,6 +15,7 @@ def faults(monkeypatch: pytest.MonkeyPatch):
     return faults
 
 
+@pytest.mark.slow  # two minutes
 def test_full_disk_hanging_and_killed_processes_change_nothing(faults, tmp_path: Path) -> None:
     undisturbed = faults.Run(tmp_path / "undisturbed", "in-process", 0, n_generated=6)
     faults.complete(undisturbed)
