@@ -15,6 +15,7 @@ import pytest
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.config import CampaignSettings
 from kappaforge.crystal import Crystal
+from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.errors import InputError
 from kappaforge.store.published import Published
 from kappaforge.store.run_folder import DATABASE
@@ -40,13 +41,17 @@ def test_campaign_goes_from_generator_to_kappa(finished: tuple[Path, Published])
 
 def test_every_crystal_has_its_whole_history(finished: tuple[Path, Published]) -> None:
     _, published = finished
+    came = {entry.crystal.id: entry.crystal.digest for entry in known_carbons()}
     for row, crystal in zip(published.rows, published.crystals, strict=True):
         assert row.id == crystal.id
         assert row.stage in ("relax", "screen", "select", "kappa")
         assert row.status == "ok" or row.reason
         if row.stage == "kappa":
-            # as it came, and as relaxed for screening, unless that was tight enough for κ
+            # as it came, and as relaxed for screening, unless that was tight enough for κ: then no step was taken
             assert len(crystal.parents) in (1, 2)
+            assert len(set(crystal.parents)) == len(crystal.parents)
+            if crystal.id in came:
+                assert crystal.parents[0] == came[crystal.id]
             assert row.potential == "brenner"
 
 
