@@ -9,7 +9,9 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,12 +185,12 @@ def _on_leash(module: str) -> list[str]:
 
 def _addresses() -> set[str]:
     addresses = set()
-    for find, names in ((address_by_interface, list(psutil.net_if_addrs())), (address_by_hostname, [None])):
-        for name in names:
-            try:
-                addresses.add(find(name) if name else find())
-            except OSError:  # an interface without an address, a host without a name
-                continue
+    finders: list[Callable[[], str]] = [partial(address_by_interface, name) for name in psutil.net_if_addrs()]
+    for find in [*finders, address_by_hostname]:
+        try:
+            addresses.add(find())
+        except OSError:  # an interface without an address, a host without a name
+            continue
     return addresses
 
 
