@@ -82,6 +82,20 @@ class Lbfgs(NamedTuple):
             tuple(inverse for inverse, kept in zip(self.inverses, which, strict=True) if kept),
         )
 
+    def replaced(self, rows: np.ndarray, which: np.ndarray, part: Lbfgs) -> Lbfgs:
+        """Return the state with the part, of these masks, in place of what `of` returns for them."""
+        inverses, own = list(self.inverses), iter(part.inverses)
+        for place in np.flatnonzero(which).tolist():
+            inverses[place] = next(own)
+
+        new = self.of(np.ones(len(rows), dtype=bool), np.ones(len(which), dtype=bool))._replace(
+            inverses=tuple(inverses)
+        )
+        new.moves[rows], new.forces[rows], new.energies[which] = part.moves, part.forces, part.energies
+        new.past_moves[:, rows], new.past_changes[:, rows] = part.past_moves, part.past_changes
+        new.past_weights[:, which], new.scales[which] = part.past_weights, part.scales
+        return new
+
     def joined(self, others: Lbfgs) -> Lbfgs:
         """Return the state of these minimisations followed by others."""
         return Lbfgs(

@@ -29,6 +29,12 @@ class Point(NamedTuple):
     steps: np.ndarray
     geometry: Batch
 
+    def subset(self, which: np.ndarray) -> Point:
+        """Return the minimisations that a mask of shape (n,) picks."""
+        rows = which[self.owner]
+        owner = (np.cumsum(which) - 1)[self.owner[rows]]
+        return Point(self.forces[rows], self.energies_ev[which], owner, self.steps[which], self.geometry.subset(which))
+
 
 class Minimiser(Protocol):
     """The state of many independent minimisations."""

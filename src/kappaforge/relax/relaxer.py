@@ -14,13 +14,14 @@ from matscipy.neighbours import neighbour_list
 from kappaforge.crystal import Crystal
 from kappaforge.potentials.base import Batch, Potential, require_elements
 from kappaforge.relax.coordinates import Coordinates
+from kappaforge.relax.descent import FireThenLbfgs
 from kappaforge.relax.fire import Fire
 from kappaforge.relax.lbfgs import Lbfgs
 from kappaforge.relax.point import Minimiser, Point
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.relax.symmetry import SymmetryProjector, symmetrised
 
-MINIMISERS: dict[str, type[Minimiser]] = {"fire": Fire, "lbfgs": Lbfgs}
+MINIMISERS: dict[str, type[Minimiser]] = {"fire": Fire, "lbfgs": Lbfgs, "fire-lbfgs": FireThenLbfgs}
 
 ATOMS_AT_ONCE = 512
 """Enough to hide what a step costs however few crystals it moves, and little memory."""
@@ -173,13 +174,12 @@ def _advanced(work: _Work, state: _State, staying: np.ndarray, settings: RelaxSe
     """Return those that stay, one step further; None where all leave."""
     if not staying.any():
         return None
-    coordinates, minimiser, geometry = work.coordinates, work.minimiser, state.geometry
+    coordinates, minimiser = work.coordinates, work.minimiser
     forces = coordinates.forces(state.forces_ev_per_ang, state.stresses_ev_per_ang3)
+    point = Point(forces, state.enthalpies_ev, coordinates.owner, work.steps, state.geometry)
     if not staying.all():
-        rows = staying[coordinates.owner]
-        forces, minimiser, coordinates = forces[rows], minimiser.of(rows, staying), coordinates.subset(staying)
-        geometry = geometry.subset(staying)
-    point = Point(forces, state.enthalpies_ev[staying], coordinates.owner, work.steps[staying], geometry)
+        minimiser = minimiser.of(staying[point.owner], staying)
+        coordinates, point = coordinates.subset(staying), point.subset(staying)
     minimiser, moves = minimiser.step(point, settings.max_move_ang)
     projectors = tuple(projector for projector, stays in zip(work.projectors, staying, strict=True) if stays)
     return _Work(work.indices[staying], coordinates.moved(moves), minimiser, projectors, point.steps + 1)

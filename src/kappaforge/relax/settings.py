@@ -7,7 +7,7 @@ from math import isfinite
 
 from kappaforge.errors import InputError, suggestion
 
-MINIMISERS = ("fire", "lbfgs")
+MINIMISERS = ("fire", "fire-lbfgs", "lbfgs")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class RelaxSettings:
     max_volume_ratio
         A crystal that grows or shrinks by more than this factor has failed.
     minimiser
-        ``lbfgs``, a quasi-Newton method, or ``fire``.
+        ``lbfgs``, a quasi-Newton method, the fastest, which may leave the valley that it starts in; ``fire-lbfgs``,
+        which follows the forces by FIRE until it is near the minimum; or ``fire``.
     """
 
     fmax_ev_per_ang: float = 5e-3
