@@ -13,10 +13,10 @@ from phono3py import Phono3py
 from phonopy.physical_units import get_physical_units
 
 from kappaforge.errors import InputError
+from kappaforge.report.phonons import cumulative
 from kappaforge.transport.force_constants import force_constants
 from kappaforge.transport.interaction import ThreePhonon, lattice_terms
 from kappaforge.transport.modes import (
-    cumulative_kappa,
     heat_capacities_ev_per_k,
     lifetimes_ps,
     mean_free_paths_ang,
@@ -101,14 +101,13 @@ def test_cumulative_kappa_rises_to_the_whole(solved: Solved) -> None:
     solution = solved.solutions[1]
     kappas = mode_kappas_w_per_mk(solved.grid, solution)
     paths = mean_free_paths_ang(solved.grid, solution.linewidths_thz)
-    cumulative = cumulative_kappa(paths, kappas)
-    assert (np.diff(cumulative.mean_free_paths_ang) >= 0).all()
-    traces = np.trace(cumulative.kappa_w_per_mk, axis1=1, axis2=2)
-    assert (np.diff(traces) >= 0).all()
-    np.testing.assert_allclose(traces[-1], np.trace(solution.kappa_rta_w_per_mk), rtol=1e-9)
-    middle = len(traces) // 2
-    below = paths <= cumulative.mean_free_paths_ang[middle]
-    np.testing.assert_allclose(traces[middle], np.trace(kappas[below].sum(axis=0)), rtol=1e-6)
+    traces = np.trace(kappas, axis1=-2, axis2=-1)
+    lengths, sums = cumulative(paths, traces)
+    assert (np.diff(lengths) >= 0).all()
+    assert (np.diff(sums) >= 0).all()
+    np.testing.assert_allclose(sums[-1], np.trace(solution.kappa_rta_w_per_mk), rtol=1e-9)
+    middle = len(sums) // 2
+    np.testing.assert_allclose(sums[middle], traces[paths <= lengths[middle]].sum(), rtol=1e-6)
 
 
 def last_of_kaccum(folder: Path, file: Path, *options: str) -> np.ndarray:

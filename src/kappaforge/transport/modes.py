@@ -5,28 +5,11 @@ All arrays are for the modes of the irreducible points, shape (n_irreducible, n_
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from phonopy.physical_units import get_physical_units
 
 from kappaforge.transport.phonon_grid import PhononGrid
 from kappaforge.transport.solution import Solution
-
-
-class Cumulative(NamedTuple):
-    """κ of all modes up to a mean free path.
-
-    =====================  ===========  ==============================================
-    field                  shape        content
-    =====================  ===========  ==============================================
-    mean_free_paths_ang    (n,)         of the n modes that carry heat, ascending, Å
-    kappa_w_per_mk         (n, 3, 3)    of these modes up to and with each, W/(m·K)
-    =====================  ===========  ==============================================
-    """
-
-    mean_free_paths_ang: np.ndarray
-    kappa_w_per_mk: np.ndarray
 
 
 def heat_capacities_ev_per_k(grid: PhononGrid, temperature_k: float) -> np.ndarray:
@@ -87,19 +70,3 @@ def mode_kappas_w_per_mk(grid: PhononGrid, solution: Solution) -> np.ndarray:
     shares = grid.multiplicity[:, None] / len(grid.points)
     carried = heat_capacities_ev_per_k(grid, solution.temperature_k) * lifetimes_ps(solution.linewidths_thz) * shares
     return w_per_mk(grid.volume_ang3) * carried[..., None, None] * velocity_products_thz2_ang2(grid)
-
-
-def cumulative_kappa(mean_free_paths_ang: np.ndarray, mode_kappas_w_per_mk: np.ndarray) -> Cumulative:
-    """Sum κ over modes in the order of their mean free paths.
-
-    Parameters
-    ----------
-    mean_free_paths_ang
-        Å, shape (n_irreducible, n_bands). Modes of no mean free path are left out: they carry nothing.
-    mode_kappas_w_per_mk
-        From `mode_kappas_w_per_mk`, shape (n_irreducible, n_bands, 3, 3).
-    """
-    paths = mean_free_paths_ang.ravel()
-    order = np.argsort(paths, kind="stable")
-    order = order[paths[order] > 0]
-    return Cumulative(paths[order], mode_kappas_w_per_mk.reshape(-1, 3, 3)[order].cumsum(axis=0))
