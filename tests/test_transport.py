@@ -190,7 +190,7 @@ def test_unstable_crystal_is_refused_with_mode_and_q_before_the_third_order(ters
     assert record.kappa_rta_max_w_per_mk is None
     assert record.min_frequency_thz < -20
     assert record.n_displacements == 1
-    assert set(record.seconds_by_part) == {"displacements", "forces", "stability"}
+    assert set(record.seconds_by_part) == {"displacements", "forces", "force_constants", "stability"}
 
 
 def test_acoustic_modes_have_their_tolerance_at_gamma_only():

@@ -14,7 +14,6 @@ from phono3py.other.isotope import get_mass_variances
 from kappaforge.potentials.base import Potential
 from kappaforge.transport.boltzmann import phono3py_conductivity
 from kappaforge.transport.collision_memory import temperatures_at_once
-from kappaforge.transport.failure import TransportError
 from kappaforge.transport.force_constants import ForceConstants
 from kappaforge.transport.interaction import ThreePhonon, lattice_terms
 from kappaforge.transport.meshes import converged_meshes, extrapolated
@@ -27,7 +26,7 @@ from kappaforge.transport.record import Clock, KappaAt, KappaRecord, Mesh, large
 from kappaforge.transport.scattering import isotope_rates_thz, three_phonon_scattering
 from kappaforge.transport.settings import KappaSettings
 from kappaforge.transport.solution import Solution, solve
-from kappaforge.transport.stability import followable_mode, imaginary_mode, spectrum
+from kappaforge.transport.stability import stability_steps
 from kappaforge.transport.wigner import coherence_kappa_w_per_mk
 
 
@@ -80,27 +79,18 @@ def harmonic_steps(
     record: KappaRecord, second: SecondOrder, settings: KappaSettings, clock: Clock
 ) -> Iterator[KappaRecord]:
     """Yield the record with what the second order says, before and after stability is judged."""
-    with clock.part("stability"):
-        phonopy = second.phonopy
-        assert record.mesh is not None, "the meshes come first"
-        q_points, frequencies = spectrum(phonopy, record.mesh)
     record = replace(
         record,
         n_displacements=second.n_supercells,
         n_supercell_atoms=(second.choice.n_atoms,),
         ways=(second.way,),
         fit_residual=second.residual,
-        min_frequency_thz=float(frequencies.min()),
-        max_frequency_thz=float(frequencies.max()),
     )
-    yield record
-    if reason := imaginary_mode(q_points, frequencies, settings):
-        with clock.part("stability"):
-            record = replace(record, imaginary=followable_mode(phonopy, settings))
+    for known in stability_steps(record, second.phonopy, settings, clock):
+        record = known
         yield record
-        raise TransportError("unstable", reason)
     with clock.part("stability"):
-        grid = phonon_grid(phonopy, record.meshes[0])
+        grid = phonon_grid(second.phonopy, record.meshes[0])
         conduction = conduction_w_per_mk_per_ps(grid, settings.temperature_k)
     yield replace(record, conduction_w_per_mk_per_ps=conduction)
 

@@ -74,6 +74,28 @@ def displace_atoms(phonopy: Phonopy, displacement_ang: float) -> None:
     phonopy.generate_displacements(distance=displacement_ang, is_plusminus="auto", is_diagonal=False, is_trigonal=False)
 
 
+def solve_second_order(phonopy: Phonopy, forces_ev_per_ang: np.ndarray) -> np.ndarray:
+    """Make force constants of the finite displacements that phonopy has, and leave them there too.
+
+    Permutation symmetry and the acoustic sum rules are imposed.
+
+    Parameters
+    ----------
+    forces_ev_per_ang
+        In the displaced supercells, shape (n_displaced, n_supercell, 3), eV/Å.
+
+    Returns
+    -------
+    ndarray
+        A copy, shape (n_primitive, n_supercell, 3, 3), eV/Å².
+    """
+    phonopy.forces = forces_ev_per_ang
+    phonopy.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
+    phonopy.symmetrize_force_constants(level=3, show_drift=False)
+    assert phonopy.force_constants is not None, "they were just made"
+    return phonopy.force_constants.copy()
+
+
 def phono3py_of(crystal: Crystal, protocol: PaperProtocol) -> Phono3py:
     """Set up phono3py with the crystal's own cell as the primitive one, and its pairs of displacements."""
     phono3py = phono3py_with(crystal, np.diag(protocol.supercell))

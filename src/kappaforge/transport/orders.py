@@ -20,7 +20,7 @@ from kappaforge.errors import InputError
 from kappaforge.potentials.base import Potential
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.fit import fit_force_constants
-from kappaforge.transport.force_constants import phono3py_with
+from kappaforge.transport.force_constants import phono3py_with, solve_second_order
 from kappaforge.transport.order_costs import Cost
 from kappaforge.transport.order_settings import ForceConstantSettings, Way
 from kappaforge.transport.pair_displacements import pair_force_constants
@@ -149,12 +149,7 @@ def solve2(plan: SecondPlan, forces_ev_per_ang: np.ndarray, *, forces_seconds: f
     _check(plan, forces_ev_per_ang)
     residual = None
     if plan.fit is None:
-        phonopy = plan.phonopy
-        phonopy.forces = forces_ev_per_ang
-        phonopy.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
-        phonopy.symmetrize_force_constants(level=3, show_drift=False)
-        assert phonopy.force_constants is not None
-        fc2 = phonopy.force_constants.copy()
+        fc2 = solve_second_order(plan.phonopy, forces_ev_per_ang)
     else:
         n_pairs = len(plan.fit.moves_ang)
         odd = (forces_ev_per_ang[:n_pairs] - forces_ev_per_ang[n_pairs:]) / 2

@@ -11,7 +11,6 @@ from phonopy import Phonopy
 from kappaforge.crystal import Crystal
 from kappaforge.potentials.base import Potential
 from kappaforge.transport.boltzmann import phono3py_conductivity
-from kappaforge.transport.failure import TransportError
 from kappaforge.transport.force_constants import (
     displace_atoms,
     force_constants,
@@ -19,13 +18,14 @@ from kappaforge.transport.force_constants import (
     phono3py_of,
     phonopy_with,
     set_forces,
+    solve_second_order,
 )
 from kappaforge.transport.forces import supercell_forces
 from kappaforge.transport.meshes import paper_mesh
 from kappaforge.transport.primitive import PrimitiveCrystal, symmetrised_tensor
 from kappaforge.transport.record import Clock, KappaAt, KappaRecord
 from kappaforge.transport.settings import KappaSettings, PaperProtocol
-from kappaforge.transport.stability import followable_mode, imaginary_mode, spectrum
+from kappaforge.transport.stability import stability_steps
 
 
 def displaced_phonopy(crystal: Crystal, protocol: PaperProtocol) -> Phonopy:
@@ -51,23 +51,12 @@ def paper_steps(
     yield record
     with clock.part("forces"):
         single_forces = supercell_forces(potential, phonopy.supercell, singles, "single-atom")
-    with clock.part("stability"):
-        phonopy.forces = single_forces
-        phonopy.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
-        phonopy.symmetrize_force_constants(level=3, show_drift=False)
-        q_points, frequencies = spectrum(phonopy, mesh)
-    record = replace(
-        record,
-        min_frequency_thz=float(frequencies.min()),
-        max_frequency_thz=float(frequencies.max()),
-        ways=("finite",),
-    )
-    yield record
-    if reason := imaginary_mode(q_points, frequencies, settings):
-        with clock.part("stability"):
-            record = replace(record, imaginary=followable_mode(phonopy, settings))
+    with clock.part("force_constants"):
+        solve_second_order(phonopy, single_forces)
+    record = replace(record, ways=("finite",))
+    for known in stability_steps(record, phonopy, settings, clock):
+        record = known
         yield record
-        raise TransportError("unstable", reason)
     if settings.level == "harmonic":
         return
     with clock.part("displacements"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 from phonopy import Phonopy
 from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
+from kappaforge.transport.failure import TransportError
 from kappaforge.transport.follow import MOST_CELLS, ImaginaryMode, mode_in_words, one_of_degenerate, small_waves
-from kappaforge.transport.record import Mesh
+from kappaforge.transport.record import Clock, KappaRecord, Mesh
 from kappaforge.transport.settings import KappaSettings
 
 SAME_FREQUENCY_THZ = 1e-4
@@ -29,6 +33,28 @@ def spectrum(phonopy: Phonopy, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     q_points = [np.zeros((1, 3)), exact[away[0]], sampled.qpoints[away[1]]]
     frequencies = [solved[:1], solved[1:][away[0]], sampled.frequencies[away[1]]]
     return np.concatenate(q_points), np.concatenate(frequencies)
+
+
+def stability_steps(
+    record: KappaRecord, phonopy: Phonopy, settings: KappaSettings, clock: Clock
+) -> Iterator[KappaRecord]:
+    """Yield the record with what phonons say, before and after stability is judged.
+
+    Raises
+    ------
+    TransportError
+        Of an unstable crystal, after the record with the mode to follow.
+    """
+    with clock.part("stability"):
+        assert record.mesh is not None, "the meshes come first"
+        q_points, frequencies = spectrum(phonopy, record.mesh)
+    record = replace(record, min_frequency_thz=float(frequencies.min()), max_frequency_thz=float(frequencies.max()))
+    yield record
+    if reason := imaginary_mode(q_points, frequencies, settings):
+        with clock.part("stability"):
+            record = replace(record, imaginary=followable_mode(phonopy, settings))
+        yield record
+        raise TransportError("unstable", reason)
 
 
 def imaginary_mode(q_points: np.ndarray, frequencies_thz: np.ndarray, settings: KappaSettings) -> str:
