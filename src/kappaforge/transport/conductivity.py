@@ -15,7 +15,7 @@ from kappaforge.transport.failure import TransportError
 from kappaforge.transport.meshes import converged_meshes
 from kappaforge.transport.orders import SecondOrder, ThirdOrder
 from kappaforge.transport.paper import paper_steps
-from kappaforge.transport.primitive import PrimitiveCrystal, primitive_crystal
+from kappaforge.transport.primitive import PrimitiveCrystal, primitive_crystal, rotation_to_standard
 from kappaforge.transport.record import Clock, KappaAt, KappaRecord
 from kappaforge.transport.settings import KappaSettings
 
@@ -64,7 +64,7 @@ def conductivity(
     def steps(record: KappaRecord, clock: Clock) -> Iterator[KappaRecord]:
         with clock.part("displacements"):
             primitive = primitive_crystal(crystal, settings.symprec_ang)
-        record = _in_primitive(record, primitive)
+        record = _in_primitive(record, primitive, settings)
         yield record
         if settings.method == "paper":
             yield from paper_steps(record, primitive, potential, settings, clock)
@@ -106,7 +106,7 @@ def conductivity_of_orders(
     )
 
     def steps(record: KappaRecord, clock: Clock) -> Iterator[KappaRecord]:
-        record = replace(_in_primitive(record, primitive), meshes=converged_meshes(primitive, settings))
+        record = replace(_in_primitive(record, primitive, settings), meshes=converged_meshes(primitive, settings))
         yield record
         for order in (second, third):
             clock.add(order.seconds_by_part)
@@ -132,12 +132,13 @@ def harmonic_stability(crystal: Crystal, potential: Potential, settings: KappaSe
     return conductivity(crystal, potential, replace(settings, level="harmonic"))
 
 
-def _in_primitive(record: KappaRecord, primitive: PrimitiveCrystal) -> KappaRecord:
+def _in_primitive(record: KappaRecord, primitive: PrimitiveCrystal, settings: KappaSettings) -> KappaRecord:
     return replace(
         record,
         crystal=primitive.crystal,
         space_group_number=primitive.space_group_number,
         symmetry_operations=len(primitive.rotations),
+        rotation_to_standard=rotation_to_standard(primitive, settings.symprec_ang),
     )
 
 

@@ -45,13 +45,13 @@ def primitive_crystal(crystal: Crystal, symprec_ang: float) -> PrimitiveCrystal:
         Where spglib finds no space group.
     """
     given = (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist())
+    dataset = _dataset(crystal, symprec_ang)
     try:
-        dataset = spglib.get_symmetry_dataset(given, symprec=symprec_ang)
         standard = spglib.standardize_cell(given, to_primitive=True, no_idealize=False, symprec=symprec_ang)
         symmetry = None if standard is None else spglib.get_symmetry_dataset(standard, symprec=symprec_ang)
     except SpglibError:
-        dataset = standard = symmetry = None
-    if dataset is None or standard is None or symmetry is None:
+        standard = symmetry = None
+    if standard is None or symmetry is None:
         raise TransportError("failed", f"spglib finds no space group within {symprec_ang} Å: atoms may be too close")
     lattice, fractional, numbers = map(np.asarray, standard)
     # spglib's matrix is a rotation only as far as the crystal obeys its symmetry; its nearest rotation keeps the cell's
@@ -62,6 +62,32 @@ def primitive_crystal(crystal: Crystal, symprec_ang: float) -> PrimitiveCrystal:
         int(symmetry.number),
         np.asarray(symmetry.rotations, dtype=np.int64),
     )
+
+
+def rotation_to_standard(primitive: PrimitiveCrystal, symprec_ang: float) -> np.ndarray:
+    """Return the rotation from the crystal's Cartesian frame to that of spglib's standard cell, shape (3, 3).
+
+    It turns columns: κ in the standard frame is ``rotation @ kappa @ rotation.T``, the same for one crystal however
+    its cell was given.
+
+    Raises
+    ------
+    TransportError
+        Where spglib finds no space group.
+    """
+    rotation, _ = polar(_dataset(primitive.crystal, symprec_ang).std_rotation_matrix)
+    return np.asarray(rotation)
+
+
+def _dataset(crystal: Crystal, symprec_ang: float) -> spglib.SpglibDataset:
+    given = (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist())
+    try:
+        dataset = spglib.get_symmetry_dataset(given, symprec=symprec_ang)
+    except SpglibError:
+        dataset = None
+    if dataset is None:
+        raise TransportError("failed", f"spglib finds no space group within {symprec_ang} Å: atoms may be too close")
+    return dataset
 
 
 def symmetrised_tensor(primitive: PrimitiveCrystal, tensor: np.ndarray) -> np.ndarray:

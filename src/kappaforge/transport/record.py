@@ -80,6 +80,9 @@ class KappaRecord:
         The larger residual of the fits among them.
     space_group_number, symmetry_operations
         Of the primitive cell.
+    rotation_to_standard
+        Turns columns of the crystal's Cartesian frame into those of spglib's standard cell, shape (3, 3): in that frame
+        κ is ``rotation @ kappa @ rotation.T``, whichever cell the crystal came in.
     meshes
         Numbers of the q meshes, coarse to fine.
     min_frequency_thz, max_frequency_thz
@@ -114,6 +117,7 @@ class KappaRecord:
     fit_residual: float | None = None
     space_group_number: int | None = None
     symmetry_operations: int | None = None
+    rotation_to_standard: np.ndarray | None = None
     meshes: tuple[Mesh, ...] = ()
     min_frequency_thz: float | None = None
     max_frequency_thz: float | None = None
