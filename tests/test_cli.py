@@ -214,6 +214,23 @@ def test_displaced_supercells_are_labelled_and_give_force_constants(tmp_path: Pa
     assert "way: expected one of" in refuse("displace", tmp_path / "POSCAR", "-o", tmp_path / "new", "--way", "best")
 
 
+def test_kappa_tells_how_sure_it_is(poscar: Path, tmp_path: Path) -> None:
+    small = ("--mesh", 3, "--fc2-distance", 5, "--fc3-distance", 4.5, "--cutoff", 2, "--level", "rta")
+    common = ("kappa", poscar, "-p", "brenner", *small, "--committee", "--cutoffs", "-w", 1, "--run", tmp_path / "run")
+    ended = kappaforge(*common, "--json")
+    assert "'brenner' has no committee" in ended.stderr
+    (row,) = rows(ended.stdout)
+    errors = [row[f"kappa_{name}_error_w_per_mk"] for name in ("supercell", "cutoff")]
+    assert row["kappa_error_w_per_mk"] == pytest.approx(np.hypot(*errors))
+    assert (row["kappa_committee_spread"], row["kappa_error_notes"], row["committee"]) == (None, "", [])
+    assert [trial["name"] for trial in row["wider"]] == ["supercells", "cutoff"]
+    text = succeed(*common)
+    assert f"{row['kappa_rta_max_w_per_mk']:.2f} ± {row['kappa_error_w_per_mk']:.3g} W/(m·K)" in text
+    assert f"supercells {errors[0]:.3g}, cutoff {errors[1]:.3g}" in text
+    assert "leave one of the two out" in refuse("kappa", poscar, "--method", "paper", "--cutoffs")
+    assert "not with --forces or level harmonic" in refuse("kappa", poscar, "--level", "harmonic", "--committee")
+
+
 def test_kappa_goes_on_from_its_run_folder_and_writes_tables_and_modes(poscar: Path, tmp_path: Path) -> None:
     common = ("kappa", poscar, "-p", "brenner", "--mesh", 3, "--fc2-distance", 5, "--fc3-distance", 4.5, "--cutoff", 2)
     first, again = (succeed(*common, "--run", tmp_path / "run", "--json") for _ in range(2))

@@ -17,6 +17,7 @@ from kappaforge.potentials.registry import load
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.store.run_folder import RunFolder
+from kappaforge.transport.error_settings import ErrorBarSettings
 from kappaforge.transport.order_settings import ForceConstantSettings
 from kappaforge.transport.settings import KappaSettings
 
@@ -51,7 +52,13 @@ def test_settings_name_the_bad_field(name: str, value: float) -> None:
         LadderSettings(**{name: value})
 
 
-def climbed(folder: Path, crystals: list[Crystal], settings: LadderSettings, kappa: KappaSettings = KAPPA):
+def climbed(
+    folder: Path,
+    crystals: list[Crystal],
+    settings: LadderSettings,
+    kappa: KappaSettings = KAPPA,
+    members: tuple[str, ...] = (),
+):
     brenner = load("brenner")
     folder.mkdir(exist_ok=True)
     with RunFolder.open(folder, write=True) as run:
@@ -65,6 +72,8 @@ def climbed(folder: Path, crystals: list[Crystal], settings: LadderSettings, kap
             relax=RelaxSettings(),
             kappa=kappa,
             screen=ScreenSettings(),
+            errors=ErrorBarSettings(fit_cutoff_ang=2.7),
+            members=members,
         )
 
 
@@ -94,6 +103,21 @@ def test_crystals_climb_while_they_may_matter_and_none_is_dropped_in_silence(tmp
     assert [rung.level for rung in everything.rungs[:4]] == ["full"] * 4
 
 
+def test_committee_is_asked_only_of_crystals_at_the_top_that_may_reach_the_limit(tmp_path: Path) -> None:
+    known = {entry.name: entry.crystal for entry in known_carbons()}
+    crystals = [known["diamond"], known["bct-C4"]]
+    above = LadderSettings(1.0, rta_fit_cutoff_ang=2.7)
+    members = ("brenner", "tersoff")
+    found = [rung.record.kappa.kappa_lbte_max_w_per_mk for rung in climbed(tmp_path / "run", crystals, above).rungs]
+    between = replace(above, limit_w_per_mk=float(np.mean(found)))
+    rungs = climbed(tmp_path / "run", crystals, between, members=members).rungs
+    bars = {rung.record.id: rung.error_bar for rung in rungs}
+    (best,) = (name for name, bar in bars.items() if bar is not None)
+    assert best == crystals[int(np.argmax(found))].id
+    assert [trial.name for trial in bars[best].members] == ["brenner", "tersoff"]
+    assert bars[best].committee_spread > 0.05
+
+
 def test_displacements_are_taken_where_a_fit_fails(tmp_path: Path) -> None:
     diamond = next(entry.crystal for entry in known_carbons() if entry.name == "diamond")
     # enough for finite displacements, too little for the fit
@@ -114,6 +138,8 @@ def test_papers_method_has_no_ladder(tmp_path: Path) -> None:
             relax=RelaxSettings(),
             kappa=KappaSettings(method="paper"),
             screen=ScreenSettings(),
+            errors=ErrorBarSettings(),
+            members=(),
         )
 
 

@@ -22,6 +22,7 @@ from kappaforge.potentials.settings import PotentialSettings
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.select.settings import SelectSettings
+from kappaforge.transport.error_settings import ErrorBarSettings
 from kappaforge.transport.settings import KappaSettings
 
 
@@ -43,6 +44,7 @@ class CampaignSettings(BaseModel):
     learn: LearnSettings = LearnSettings()
     training: TrainingSettings = TrainingSettings()
     kappa: KappaSettings = KappaSettings()
+    error_bar: ErrorBarSettings = ErrorBarSettings()
     engine: EngineSettings = EngineSettings()
 
 

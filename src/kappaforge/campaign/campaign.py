@@ -11,6 +11,7 @@ import numpy as np
 
 from kappaforge.campaign import distill, tasks
 from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
+from kappaforge.campaign.error_bar import error_bars, error_columns, may_reach
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.campaign.memo import Memo
 from kappaforge.campaign.progress import Progress, Silence
@@ -87,9 +88,11 @@ class Campaign:
         good = [index for index, record in zip(benchmarks, records, strict=True) if record.kappa_max_w_per_mk >= limit]
         neighbours = self._neighbours(candidates, features, good, benchmarks)
         if lessons is not None:
-            self._learn(candidates, features, [*benchmarks, *neighbours], lessons)
-            self._kappa("kappa of benchmarks", candidates, benchmarks)  # again, where something new was learned
-        self._kappa("kappa of neighbours", candidates, neighbours)
+            lessons = self._learn(candidates, features, [*benchmarks, *neighbours], lessons)
+            # again, where something new was learned
+            records = self._kappa("kappa of benchmarks", candidates, benchmarks)
+        records += self._kappa("kappa of neighbours", candidates, neighbours)
+        self._error_bars(records, potentials.committee(self.potential.name) if lessons is None else lessons.committee)
         return self._publish()
 
     def _read_dataset(self) -> tuple[list[Crystal], list[Crystal]]:
@@ -314,6 +317,27 @@ class Campaign:
 
     def _note_kappa(self, record: CandidateRecord) -> None:
         self.ledger.note(record.id, record.crystal, **candidate_columns(record), stage="kappa")
+
+    def _error_bars(self, records: list[CandidateRecord], members: Sequence[str | AllegroModel]) -> None:
+        """Tell how sure the κ are that may be ultrahigh."""
+        settings = self.settings
+        mattering = [record for record in records if may_reach(record, settings.select.ultrahigh_kappa_w_per_mk)]
+        bars = error_bars(
+            self.memo.map,
+            mattering,
+            self.for_kappa,
+            self.for_kappa_digest,
+            members,
+            settings.error_bar,
+            relax=settings.relax,
+            kappa=settings.kappa,
+            screen=settings.screen,
+        )
+        for record, bar in zip(mattering, bars, strict=True):
+            self.ledger.note(record.id, **error_columns(bar))
+        if mattering and settings.error_bar.committee:
+            asked = f"a committee of {len(members)}" if members else "no committee: their potential has none"
+            self._finish("error bars", f"{len(mattering)} κ, {asked}")
 
     def _finish(self, step: str, summary: str) -> None:
         self.progress.finish(step, summary)

@@ -93,7 +93,7 @@ def kappa_of(
     minimum = tight_minimum(crystal, potential, relax_settings, symmetry_settings, relaxed=relaxed)
     status, reason, kappa = minimum.status, minimum.reason, None
     if status == "ok":
-        kappa = _guarded_conductivity(minimum.crystal, potential, kappa_settings, modes_folder)
+        kappa = guarded_conductivity(minimum.crystal, potential, kappa_settings, modes_folder)
         status, reason = (kappa.status, kappa.reason) if isinstance(kappa, KappaRecord) else ("failed", kappa)
     record = CandidateRecord(
         id=crystal.id,
@@ -141,7 +141,7 @@ def _followed(
     if not change < -LEAST_FALL_EV_PER_ATOM:
         return replace(record, reason=f"{record.reason}; following {mode.words} led to no lower energy")
     now = relaxation.crystal
-    kappa = _guarded_conductivity(now, potential, kappa_settings, modes_folder)
+    kappa = guarded_conductivity(now, potential, kappa_settings, modes_folder)
     found = symmetry(now, symmetry_settings)
     group = kappa.space_group_number if isinstance(kappa, KappaRecord) else found.space_group_number
     step = f"{mode.words}: space group {record.kappa.space_group_number} → {group}, {change:.3g} eV/atom"
@@ -178,10 +178,10 @@ def _settled(displaced: Crystal, potential: Potential, tight: RelaxSettings) -> 
     return replace(kept, steps=free.steps + kept.steps, seconds=free.seconds + kept.seconds)
 
 
-def _guarded_conductivity(
-    crystal: Crystal, potential: Potential, settings: KappaSettings, modes_folder: Path | None
+def guarded_conductivity(
+    crystal: Crystal, potential: Potential, settings: KappaSettings, modes_folder: Path | None = None
 ) -> KappaRecord | str:
-    """κ, or why there is none: one crystal on which a library gives up must not end a campaign of thousands."""
+    """Return κ, or why there is none: one crystal on which a library gives up must not end a campaign of thousands."""
     try:
         return conductivity(crystal, potential, settings, modes_folder)
     except InputError:

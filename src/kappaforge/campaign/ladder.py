@@ -10,23 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from kappaforge.campaign import tasks
 from kappaforge.campaign.candidate import CandidateRecord
+from kappaforge.campaign.error_bar import ErrorBar, error_bars, may_reach
 from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.trials import quick, with_displacements
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.screen.unique import group
+from kappaforge.transport.error_settings import ErrorBarSettings
 from kappaforge.transport.record import largest_eigenvalue
 from kappaforge.transport.settings import KappaSettings, Level
 
-QUICK_OVERSAMPLING = 3.0
-"""Of the second rung's fits; beside what their cutoff costs, more would buy little."""
+if TYPE_CHECKING:  # it brings torch
+    from kappaforge.potentials.allegro_model import AllegroModel
 
 LEAST_FACTOR = 1.05
 """No regression of a handful of crystals is trusted to be better."""
@@ -98,6 +101,7 @@ class Rung(NamedTuple):
     reason              why it went no further; empty at the top
     expected_w_per_mk   κ of the next rung as expected before; None where nothing was
     factor              its error, times or divided by
+    error_bar           of κ on the highest rung, where it may reach the limit
     ==================  ==============================================================================
     """
 
@@ -106,6 +110,7 @@ class Rung(NamedTuple):
     reason: str = ""
     expected_w_per_mk: float | None = None
     factor: float | None = None
+    error_bar: ErrorBar | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,8 @@ def climb(
     relax: RelaxSettings,
     kappa: KappaSettings,
     screen: ScreenSettings,
+    errors: ErrorBarSettings,
+    members: Sequence[str | AllegroModel],
 ) -> Climbed:
     """Take crystals up the ladder.
 
@@ -144,6 +151,9 @@ def climb(
         Its name, and what tells it from others of the name.
     settings, relax, kappa, screen
         Of the ladder and of its tasks; the level in `kappa` has no meaning here.
+    errors, members
+        What is looked at for the error bar of κ on the last rung, where it may reach the limit, and the potential's
+        committee, such as `kappaforge.potentials.registry.committee` gives it; empty for none.
 
     Raises
     ------
@@ -153,16 +163,9 @@ def climb(
     if kappa.method == "paper":
         raise InputError('ladder: the paper\'s method has one rung; take [kappa] method = "converged"')
     rungs: dict[int, Rung] = {}
-    quick = replace(
-        kappa.force_constants,
-        way="fit",
-        fc2_way="finite",
-        fc3_fit_cutoff_ang=settings.rta_fit_cutoff_ang,
-        oversampling=QUICK_OVERSAMPLING,
-    )
     kappas_of: dict[Level, KappaSettings] = {
         "harmonic": replace(kappa, level="harmonic"),
-        "rta": replace(kappa, level="rta", extrapolate=False, force_constants=quick),
+        "rta": replace(quick(kappa, "fit", settings.rta_fit_cutoff_ang), level="rta"),
         "full": replace(kappa, level="full"),
     }
 
@@ -180,7 +183,7 @@ def climb(
         records = computed(kappas_of[level], starts)
         if level == "rta":  # displacements may do where a fit fails
             failed = [number for number, record in enumerate(records) if record.status == "failed"]
-            finite = replace(kappas_of[level], force_constants=replace(quick, way="finite"))
+            finite = with_displacements(kappas_of[level])
             for number, record in zip(failed, computed(finite, [starts[number] for number in failed]), strict=True):
                 records[number] = record
         return {
@@ -195,6 +198,25 @@ def climb(
     from_harmonic = _rise("rta", rungs, conduction, compute, settings)
     kappas = {place: _kappa(rung.record) for place, rung in rungs.items() if _is_done(rung, "rta")}
     from_rta = _rise("full", rungs, kappas, compute, settings)
+    top = [
+        place
+        for place, rung in rungs.items()
+        if rung.level == "full" and may_reach(rung.record, settings.limit_w_per_mk)
+    ]
+    found = [rungs[place].record for place in top]
+    bars = error_bars(
+        memo.map,
+        found,
+        potential,
+        potential_digest,
+        members,
+        errors,
+        relax=relax,
+        kappa=kappas_of["full"],
+        screen=screen,
+    )
+    for place, bar in zip(top, bars, strict=True):
+        rungs[place] = rungs[place]._replace(error_bar=bar)
     return Climbed(tuple(rungs[place] for place in range(len(crystals))), from_harmonic, from_rta)
 
 

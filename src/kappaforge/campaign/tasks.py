@@ -14,6 +14,7 @@ import numpy as np
 from kappaforge.campaign.candidate import CandidateRecord, kappa_of
 from kappaforge.campaign.minimum import relax_one
 from kappaforge.campaign.phonons import PhononSettings, PhononsRecord, phonons_of
+from kappaforge.campaign.trials import Trial, member_settings, member_trial, wider_trial
 from kappaforge.crystal import Crystal
 from kappaforge.describe.map import tsne_map
 from kappaforge.describe.settings import DescribeSettings
@@ -35,6 +36,7 @@ from kappaforge.screen.symmetry import SymmetryRecord, symmetry
 from kappaforge.screen.unique import group_packed, match_packed
 from kappaforge.screen.unique import reduce_cells as reduce_each
 from kappaforge.transport.settings import KappaSettings
+from kappaforge.transport.variations import Variation
 
 if TYPE_CHECKING:  # they bring torch, which only some campaigns need
     from kappaforge.learn.loop import TrainingJob
@@ -42,7 +44,9 @@ if TYPE_CHECKING:  # they bring torch, which only some campaigns need
 
 __all__ = [
     "compute_kappa",
+    "compute_member_kappa",
     "compute_phonons",
+    "compute_wider_kappa",
     "find_symmetry",
     "generate",
     "group_crystals",
@@ -52,6 +56,7 @@ __all__ = [
     "reduce_cells",
     "relax_batch",
     "soap",
+    "steady_settings",
     "train",
 ]
 
@@ -124,6 +129,29 @@ def compute_kappa(
         relaxed=relaxed,
         modes_folder=modes_folder,
     )
+
+
+def steady_settings(crystal: Crystal, settings: KappaSettings) -> KappaSettings:
+    """Find settings whose supercells are the same for all members of a committee."""
+    return member_settings(crystal, settings)
+
+
+def compute_member_kappa(
+    crystal: Crystal,
+    member: str | AllegroModel,
+    relax_settings: RelaxSettings,
+    settings: KappaSettings,
+    symmetry_settings: ScreenSettings,
+) -> Trial:
+    """Take one crystal to κ by one member of a committee."""
+    return member_trial(crystal, _loaded(member), relax_settings, settings, symmetry_settings)
+
+
+def compute_wider_kappa(
+    crystal: Crystal, potential: str | AllegroModel, settings: KappaSettings, what: Variation
+) -> Trial:
+    """Compute κ of a crystal at rest with larger supercells or a wider cutoff."""
+    return wider_trial(crystal, _loaded(potential), settings, what)
 
 
 def compute_phonons(

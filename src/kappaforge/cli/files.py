@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kappaforge.cli.terminal import Bars
 from kappaforge.crystal import Crystal
 from kappaforge.engine.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from kappaforge.campaign.error_bar import Run
 
 
 def read_crystals(paths: Sequence[Path]) -> list[Crystal]:
@@ -46,3 +50,20 @@ def spread(
             results[finished.key] = finished.result
             bars.advance(label)
     return [results[key] for key in calls]
+
+
+@contextmanager
+def task_runner(folder: Path | None, workers: int, *, quiet: bool) -> Iterator[Run]:
+    """Give what runs tasks: each at most once in the life of a run folder, or without one all of them."""
+    if folder is None:
+        yield lambda step, _version, function, arguments, _digest: spread(
+            step, function, arguments, workers, quiet=quiet
+        )
+        return
+    from kappaforge.campaign.memo import Memo
+    from kappaforge.store.run_folder import RunFolder
+
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = EngineSettings(workers=workers)
+    with RunFolder.open(folder, write=True) as opened, Bars(quiet=quiet) as bars, Memo(opened, engine, bars) as memo:
+        yield memo.map

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kappaforge.cli.files import read_crystals, spread, write_crystals
+from kappaforge.cli.files import read_crystals, task_runner, write_crystals
 from kappaforge.cli.kappa_text import kappa_details, show_candidate
+from kappaforge.cli.members import members_of
 from kappaforge.cli.options import INPUT_PATHS, AsJson, OutputPath, PotentialName, Workers
-from kappaforge.cli.terminal import Bars
 from kappaforge.errors import InputError, KappaforgeError
 from kappaforge.files import file_stem
 from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
     from kappaforge.campaign.candidate import CandidateRecord
+    from kappaforge.campaign.error_bar import ErrorBar
     from kappaforge.transport.settings import KappaSettings
 
 Cutoff = Annotated[
@@ -66,6 +68,12 @@ def kappa(
     modes: Annotated[
         Path | None, typer.Option(help="Write κ mode by mode here, ID/kappa-m*.hdf5 as phono3py does, and draw it.")
     ] = None,
+    committee: Annotated[
+        bool, typer.Option("--committee", help="κ by each member of the potential's committee too, for its error.")
+    ] = False,
+    cutoffs: Annotated[
+        bool, typer.Option("--cutoffs", help="κ with larger supercells and a wider cutoff too, for its error.")
+    ] = False,
     workers: Workers = 0,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a table of comma-separated values.")] = False,
@@ -75,12 +83,14 @@ def kappa(
     Tensors are in the Cartesian frame of the file, in W/(m·K). A crystal with imaginary modes gets no κ.
     """
     from kappaforge.campaign import tasks
+    from kappaforge.campaign.error_bar import error_bars
     from kappaforge.cli.rows import row_of_candidate
     from kappaforge.potentials.base import require_elements
     from kappaforge.potentials.registry import load
     from kappaforge.relax.settings import RelaxSettings
     from kappaforge.report.tables import to_csv
     from kappaforge.screen.settings import ScreenSettings
+    from kappaforge.transport.error_settings import ErrorBarSettings
     from kappaforge.transport.order_settings import ForceConstantSettings
     from kappaforge.transport.settings import KappaSettings
 
@@ -125,7 +135,14 @@ def kappa(
         raise InputError("kappa: give FILES of crystals, or --forces FOLDER of kappaforge displace")
     if follow and (forces is not None or not relax):
         raise InputError("--follow: relaxes what an imaginary mode leads to, which --forces and --no-relax rule out")
+    if (committee or cutoffs) and (forces is not None or level == "harmonic"):
+        raise InputError(
+            "--committee, --cutoffs: ask how sure κ of a potential is: not with --forces or level harmonic"
+        )
+    if cutoffs and method == "paper":
+        raise InputError("--cutoffs: the paper's protocol fixes supercell and cutoff; leave one of the two out")
     quiet = as_json or as_csv
+    bars: Sequence[ErrorBar | None] = ()
     if forces is not None:
         records = [_from_forces(forces, settings, modes)]
     else:
@@ -137,22 +154,34 @@ def kappa(
             (crystal, potential, RelaxSettings(), settings, ScreenSettings(), relax, folder)
             for crystal, folder in zip(crystals, folders, strict=True)
         ]
-        if run is None:
-            records = spread("kappa", tasks.compute_kappa, arguments, workers, quiet=quiet)
-        else:
-            records = _kept(run, arguments, workers, loaded.digest, quiet=quiet)
+        with task_runner(run, workers, quiet=quiet) as run_tasks:
+            records = run_tasks("kappa", tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, loaded.digest)
+            if committee or cutoffs:
+                bars = error_bars(
+                    run_tasks,
+                    records,
+                    potential,
+                    loaded.digest,
+                    members_of(potential) if committee else (),
+                    ErrorBarSettings(committee, cutoffs),
+                    relax=RelaxSettings(),
+                    kappa=settings,
+                    screen=ScreenSettings(),
+                )
+    bars = bars or [None] * len(records)
     if modes is not None:
         _draw_modes(modes)
     if output is not None:
         write_crystals([record.crystal for record in records], output)
     if as_json:
-        for record in records:
-            print(json.dumps(row_of_candidate(record).to_dict() | kappa_details(record), allow_nan=False))
+        for record, bar in zip(records, bars, strict=True):
+            row = row_of_candidate(record, bar).to_dict()
+            print(json.dumps(row | kappa_details(record, bar), allow_nan=False))
     elif as_csv:
-        print(to_csv([row_of_candidate(record) for record in records]), end="")
+        print(to_csv([row_of_candidate(record, bar) for record, bar in zip(records, bars, strict=True)]), end="")
     else:
-        for record in records:
-            show_candidate(record)
+        for record, bar in zip(records, bars, strict=True):
+            show_candidate(record, bar)
 
 
 def _draw_modes(folder: Path) -> None:
@@ -184,19 +213,6 @@ def _from_forces(folder: Path, settings: KappaSettings, modes: Path | None) -> C
         primitive, second, third, settings, source=f"forces in {folder}", modes_folder=modes_folder
     )
     return candidate_of(kappa, ScreenSettings())
-
-
-def _kept(run: Path, arguments: list[Any], workers: int, model_digest: str, *, quiet: bool) -> list[CandidateRecord]:
-    """Compute what the run folder does not hold yet."""
-    from kappaforge.campaign import tasks
-    from kappaforge.campaign.memo import Memo
-    from kappaforge.engine.settings import EngineSettings
-    from kappaforge.store.run_folder import RunFolder
-
-    run.mkdir(parents=True, exist_ok=True)
-    engine = EngineSettings(workers=workers)
-    with RunFolder.open(run, write=True) as folder, Bars(quiet=quiet) as bars, Memo(folder, engine, bars) as memo:
-        return memo.map("kappa", tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, model_digest)
 
 
 def _with_lengths(

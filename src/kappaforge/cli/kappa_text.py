@@ -11,11 +11,12 @@ from kappaforge.cli.terminal import out
 
 if TYPE_CHECKING:
     from kappaforge.campaign.candidate import CandidateRecord
+    from kappaforge.campaign.error_bar import ErrorBar
     from kappaforge.transport.record import KappaAt, KappaRecord
 
 
-def show_candidate(record: CandidateRecord) -> None:
-    """Print what is known of one crystal."""
+def show_candidate(record: CandidateRecord, bar: ErrorBar | None = None) -> None:
+    """Print what is known of one crystal, and how sure its κ is."""
     symmetry = record.symmetry
     out.print(
         f"{record.id}  {record.crystal.formula}, space group {symmetry.space_group_symbol} "
@@ -26,12 +27,12 @@ def show_candidate(record: CandidateRecord) -> None:
         out.print(f"  no κ: {record.status}: {record.reason}", highlight=False, soft_wrap=True)
     for step in record.followed:
         out.print(f"  followed {step}", highlight=False, soft_wrap=True)
-    for name, fact in _facts(record):
+    for name, fact in _facts(record, bar):
         out.print(f"  {name:<20} {fact}", highlight=False, soft_wrap=True)
     out.print()
 
 
-def kappa_details(record: CandidateRecord) -> dict[str, Any]:
+def kappa_details(record: CandidateRecord, bar: ErrorBar | None = None) -> dict[str, Any]:
     """Return what a row has no column for: all temperatures, and how κ came about; ready for JSON."""
     kappa = record.kappa
     if kappa is None:
@@ -39,6 +40,7 @@ def kappa_details(record: CandidateRecord) -> dict[str, Any]:
     return {
         "method": kappa.method,
         "level": kappa.level,
+        "rotation_to_standard": None if kappa.rotation_to_standard is None else kappa.rotation_to_standard.tolist(),
         "meshes": kappa.meshes,
         "n_supercells": kappa.n_displacements,
         "n_supercell_atoms": kappa.n_supercell_atoms,
@@ -52,14 +54,16 @@ def kappa_details(record: CandidateRecord) -> dict[str, Any]:
         ],
         "seconds_by_part": kappa.seconds_by_part,
         "peak_gib_by_part": kappa.peak_gib_by_part,
+        "committee": [vars(trial) for trial in bar.members] if bar else [],
+        "wider": [vars(trial) for trial in bar.wider] if bar else [],
     }
 
 
-def _facts(record: CandidateRecord) -> Iterator[tuple[str, str]]:
+def _facts(record: CandidateRecord, bar: ErrorBar | None) -> Iterator[tuple[str, str]]:
     kappa = record.kappa
     if kappa is not None:
         for solution in kappa.solutions:
-            yield from _solution(solution)
+            yield from _solution(solution, bar if solution is kappa.solution else None)
         yield from _phonons(kappa)
     yield "bonding", _bonding(record)
     if record.relaxation is not None and record.relaxation.energy_ev_per_atom is not None:
@@ -82,14 +86,26 @@ def _bonding(record: CandidateRecord) -> str:
     return text
 
 
-def _solution(solution: KappaAt) -> Iterator[tuple[str, str]]:
+def _solution(solution: KappaAt, bar: ErrorBar | None) -> Iterator[tuple[str, str]]:
     temperature = f"{solution.temperature_k:g} K"
     yield from _tensor(f"κ(LBTE, {temperature})", solution.kappa_lbte_w_per_mk)
     yield from _tensor(f"κ(RTA, {temperature})", solution.kappa_rta_w_per_mk)
     yield from _tensor(f"coherence, {temperature}", solution.kappa_coherence_w_per_mk)
     largest = np.linalg.eigvalsh(solution.kappa_w_per_mk)[-1]
     error = f" ± {solution.mesh_error_w_per_mk:.3g} (mesh)" if solution.mesh_error_w_per_mk is not None else ""
+    if bar is not None and bar.total_w_per_mk is not None:
+        error = f" ± {bar.total_w_per_mk:.3g}"
     yield "largest eigenvalue", f"{largest:.2f}{error} W/(m·K)"
+    if bar is not None:
+        yield from _error_bar(bar)
+
+
+def _error_bar(bar: ErrorBar) -> Iterator[tuple[str, str]]:
+    parts = ", ".join(f"{name} {part:.3g}" for name, part in bar.parts_w_per_mk.items())
+    members = f" ({bar.n_stable} of {len(bar.members)} members stable)" if bar.members else ""
+    yield "  error of", f"{parts or 'nothing that is known'}{members}; {bar.seconds:.1f} s"
+    if bar.notes:
+        yield "  not in it", bar.notes
 
 
 def _tensor(name: str, tensor: np.ndarray | None) -> Iterator[tuple[str, str]]:

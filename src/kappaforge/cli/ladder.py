@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kappaforge.cli.files import read_crystals
+from kappaforge.cli.members import members_of
 from kappaforge.cli.options import AsJson, InputPaths, PotentialName, Workers
 from kappaforge.cli.terminal import Bars, out, show_json
 from kappaforge.potentials.settings import DEFAULT
+
+if TYPE_CHECKING:
+    from kappaforge.store.row import Row
 
 
 def ladder(
@@ -21,6 +25,12 @@ def ladder(
     sigmas: Annotated[float, typer.Option(help="Error allowed where a crystal is left behind.")] = 2.0,
     calibration: Annotated[int, typer.Option(help="Crystals that climb at any rate, low and high.")] = 8,
     temperature: Annotated[float, typer.Option("--temperature", "-T", help="Temperature, K.")] = 300.0,
+    committee: Annotated[
+        bool, typer.Option(help="For κ at the limit and above: its spread among the potential's committee.")
+    ] = True,
+    cutoffs: Annotated[
+        bool, typer.Option("--cutoffs", help="For them too: κ with larger supercells and a wider cutoff.")
+    ] = False,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -39,6 +49,7 @@ def ladder(
     from kappaforge.relax.settings import RelaxSettings
     from kappaforge.screen.settings import ScreenSettings
     from kappaforge.store.run_folder import RunFolder
+    from kappaforge.transport.error_settings import ErrorBarSettings
     from kappaforge.transport.settings import KappaSettings
 
     crystals = read_crystals(paths)
@@ -56,17 +67,26 @@ def ladder(
             relax=RelaxSettings(),
             kappa=KappaSettings(temperature_k=temperature),
             screen=ScreenSettings(),
+            errors=ErrorBarSettings(committee, cutoffs),
+            members=members_of(potential) if committee else (),
         )
     if as_json:
-        show_json(row_of_candidate(rung.record, reason=rung.reason, stage=rung.level) for rung in climbed.rungs)
+        show_json(
+            row_of_candidate(rung.record, rung.error_bar, reason=rung.reason, stage=rung.level)
+            for rung in climbed.rungs
+        )
         return
-    table = Table("id", "atoms", "space group", "reached", "κ(RTA)", "κ(LBTE)", "± mesh", "why no further", box=None)
+    table = Table("id", "atoms", "space group", "reached", "κ(RTA)", "κ(LBTE)", "± mesh", "± all", "spread", box=None)
+    table.add_column("why no further")
     ranked = sorted(climbed.rungs, key=lambda rung: -(rung.record.kappa_max_w_per_mk or rung.expected_w_per_mk or 0))
     for rung in ranked:
-        row = row_of_candidate(rung.record)
-        numbers = (row.kappa_rta_max_w_per_mk, row.kappa_lbte_max_w_per_mk, row.kappa_mesh_error_w_per_mk)
-        shown = ["" if number is None else f"{number:.0f}" for number in numbers]
-        table.add_row(row.id, str(row.n_atoms), str(row.space_group_number), rung.level, *shown, rung.reason)
+        row = row_of_candidate(rung.record, rung.error_bar)
+        kappas = (row.kappa_rta_max_w_per_mk, row.kappa_lbte_max_w_per_mk)
+        errors = (row.kappa_mesh_error_w_per_mk, row.kappa_error_w_per_mk)
+        shown = ["" if number is None else f"{number:.0f}" for number in (*kappas, *errors)]
+        reason = "; ".join(filter(None, (rung.reason, row.kappa_error_notes)))
+        where = (row.id, str(row.n_atoms), str(row.space_group_number), rung.level)
+        table.add_row(*where, *shown, _spread(row), reason)
     out.print(table)
     for name, line in (("RTA from phonons", climbed.from_harmonic), ("LBTE from RTA", climbed.from_rta)):
         if line is not None:
@@ -74,3 +94,12 @@ def ladder(
                 f"{name}: within a factor of {line.factor:.2f} ({sigmas:g} standard deviations, {line.n} crystals)",
                 highlight=False,
             )
+
+
+def _spread(row: Row) -> str:
+    """Return the committee's spread, and of how many members where not all are in it."""
+    if row.kappa_committee_members is None:
+        return ""
+    stable, members = row.kappa_committee_stable, row.kappa_committee_members
+    spread = "–" if row.kappa_committee_spread is None else f"{row.kappa_committee_spread:.1%}"
+    return spread if stable == members else f"{spread} ({stable} of {members})"

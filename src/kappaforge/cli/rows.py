@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
+from kappaforge.campaign.error_bar import ErrorBar, error_columns
 from kappaforge.crystal import Crystal
 from kappaforge.relax.relaxer import RelaxRecord
 from kappaforge.screen.settings import ScreenSettings
@@ -39,6 +40,7 @@ def row_of_relaxation(record: RelaxRecord, potential: str) -> Row:
     )
 
 
-def row_of_candidate(record: CandidateRecord, **known: Any) -> Row:
-    """Return the row of a crystal that was taken to κ, with what else is known of it."""
-    return Row(id=record.id, source=record.crystal.source, **(candidate_columns(record) | known))
+def row_of_candidate(record: CandidateRecord, bar: ErrorBar | None = None, **known: Any) -> Row:
+    """Return the row of a crystal that was taken to κ, with its error bar and what else is known of it."""
+    columns = candidate_columns(record) | error_columns(bar) | known
+    return Row(id=record.id, source=record.crystal.source, **columns)

@@ -9,7 +9,7 @@ from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel
 from kappaforge.potentials.allegro_settings import PRESETS, AllegroSettings
 from kappaforge.potentials.model_file import read_model, write_model
-from kappaforge.potentials.registry import load
+from kappaforge.potentials.registry import committee_files, load, member_file
 
 
 def allegro_start(name: str, preset: str) -> AllegroModel | AllegroSettings:
@@ -43,12 +43,9 @@ def read_committee(model: Path) -> tuple[AllegroModel, ...]:
     InputError
         Where one is damaged, missing between others, or knows other elements.
     """
-    found = sorted(model.parent.glob(f"{model.stem}-committee-*.safetensors"))
-    expected = [member_file(model, number) for number in range(len(found))]
-    if missing := sorted(set(expected) - set(found)):
-        raise InputError(f"committee of {model}: {missing[0].name} is missing; copy it again")
-    members = tuple(read_model(path) for path in expected)
-    for path, member in zip(expected, members, strict=True):
+    files = committee_files(model)
+    members = tuple(read_model(path) for path in files)
+    for path, member in zip(files, members, strict=True):
         if member.elements != members[0].elements:
             raise InputError(f"committee of {model}: {path.name} knows other elements than the first member")
     return members
@@ -60,8 +57,3 @@ def write_committee(model: Path, members: tuple[AllegroModel, ...]) -> list[Path
     for path, member in zip(paths, members, strict=True):
         write_model(member, path)
     return paths
-
-
-def member_file(model: Path, number: int) -> Path:
-    """Where a member of a model's committee lies."""
-    return model.with_name(f"{model.stem}-committee-{number}.safetensors")

@@ -32,7 +32,41 @@ def model_file(name: str) -> Path | None:
     """Return the file of a trained model, given by its path or by its registered name; None for other potentials."""
     if name.endswith(".safetensors"):
         return Path(name)
-    return _MODELS / f"{name}.safetensors" if name in available() and name not in _POTENTIALS else None
+    return _MODELS / f"{name}.safetensors" if name in {path.stem for path in _MODELS.glob("*.safetensors")} else None
+
+
+def member_file(model: Path, number: int) -> Path:
+    """Return where a member of a model's committee lies: ``model-committee-0.safetensors`` and so on."""
+    return model.with_name(f"{model.stem}-committee-{number}.safetensors")
+
+
+def committee_files(model: Path) -> tuple[Path, ...]:
+    """Return the files of the committee that lies beside a model file; none where there is none.
+
+    Raises
+    ------
+    InputError
+        Where one is missing between others.
+    """
+    found = set(model.parent.glob(f"{model.stem}-committee-*.safetensors"))
+    expected = tuple(member_file(model, number) for number in range(len(found)))
+    if missing := [path for path in expected if path not in found]:
+        raise InputError(f"committee of {model}: {missing[0].name} is missing; copy it again")
+    return expected
+
+
+def committee(name: str) -> tuple[str, ...]:
+    """Return the names by which `load` gives the members of a potential's committee; none for one without.
+
+    Raises
+    ------
+    InputError
+        Where a member is missing between others.
+    """
+    file = model_file(name)
+    if file is None:
+        return ()
+    return tuple(path.stem if file.parent == _MODELS else str(path) for path in committee_files(file))
 
 
 @cache

@@ -42,6 +42,21 @@ class Row:
     kappa_lbte_max_w_per_mk: float | None = None
     kappa_mesh_error_w_per_mk: float | None = None
     """What the mesh may leave in the largest eigenvalue of the better solution."""
+    kappa_supercell_error_w_per_mk: float | None = None
+    """What larger supercells change in it."""
+    kappa_cutoff_error_w_per_mk: float | None = None
+    """What a wider cutoff of third order changes in it."""
+    kappa_committee_spread: float | None = None
+    """Standard deviation of ln κ among the members of the potential's committee in which the crystal is stable."""
+    kappa_committee_members: int | None = None
+    """Members of that committee; None where it was not asked, or there is none."""
+    kappa_committee_stable: int | None = None
+    """Those in which the crystal is stable."""
+    kappa_error_w_per_mk: float | None = None
+    """All of these errors together, the spread times κ among them, as if they were independent; None where none but the
+    mesh was looked at."""
+    kappa_error_notes: str = ""
+    """What became of members, supercells and cutoffs that gave no κ."""
     conduction_w_per_mk_per_ps: float | None = None
     """Harmonic: κ for each ps of lifetime."""
     seconds: float | None = None

@@ -1,0 +1,41 @@
+"""Settings of the error bar of κ, beyond what the mesh leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+from kappaforge.errors import InputError
+
+
+@dataclass(frozen=True)
+class ErrorBarSettings:
+    """What is looked at for the error of a κ that matters.
+
+    Parameters
+    ----------
+    committee
+        Whether κ is computed by each member of the potential's committee. A potential without one has no such spread.
+    cutoffs
+        Whether κ is computed again with larger supercells, and with a wider cutoff of third order.
+    fit_cutoff_ang
+        Within which members' third-order force constants are fitted, in Å, where that takes less time than finite
+        displacements: what is wrong about it is so for all alike.
+    fc3_face_distance_ang
+        Least distance in members' supercells of third order, in Å, for the same reason less than κ itself wants. Those
+        of second order, which decide about stability, stay as they are.
+    """
+
+    committee: bool = True
+    cutoffs: bool = False
+    fit_cutoff_ang: float = 4.5
+    fc3_face_distance_ang: float = 6.8
+
+    def __post_init__(self) -> None:
+        for name in ("committee", "cutoffs"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"[error_bar] {name}: expected true or false, got {getattr(self, name)!r}")
+        for name in ("fit_cutoff_ang", "fc3_face_distance_ang"):
+            value = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise InputError(f"[error_bar] {name}: expected a positive, finite number, got {value!r}")
