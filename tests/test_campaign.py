@@ -17,9 +17,10 @@ from kappaforge.config import CampaignSettings
 from kappaforge.crystal import Crystal
 from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.errors import InputError
+from kappaforge.potentials import registry as potentials
 from kappaforge.store.published import Published
 from kappaforge.store.run_folder import DATABASE
-from small_campaign import SMALL, drive, make_run, table, task_keys
+from small_campaign import SMALL, TINY, drive, make_run, table, task_keys
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,20 @@ def test_every_crystal_has_its_whole_history(finished: tuple[Path, Published]) -
             if crystal.id in came:
                 assert crystal.parents[0] == came[crystal.id]
             assert row.potential == "brenner"
+
+
+def test_kappa_that_may_be_ultrahigh_has_the_committees_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(potentials, "committee", lambda name: ("brenner", "tersoff"))  # as if it had one
+    published = drive(make_run(tmp_path / "run", TINY + 'executor = "in-process"'))
+    computed = [row for row in published.rows if row.stage == "kappa" and row.status == "ok"]
+    high = {row.id for row in computed if row.kappa_rta_max_w_per_mk >= 100}
+    assert "diamond" in high
+    assert {row.id for row in computed if row.kappa_committee_members == 2} == high
+    diamond = next(row for row in computed if row.id == "diamond")
+    assert diamond.kappa_committee_stable == 2
+    assert diamond.kappa_error_w_per_mk == pytest.approx(
+        diamond.kappa_committee_spread * diamond.kappa_rta_max_w_per_mk
+    )
 
 
 def test_second_run_reuses_everything(finished: tuple[Path, Published]) -> None:
