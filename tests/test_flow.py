@@ -476,17 +476,47 @@ def test_model_of_another_kind_and_missing_files_are_clear_errors(tmp_path):
         Flow.fit([])
 
 
-def test_proposal_is_the_draft_that_the_network_finds_nearest_to_a_crystal(small_flow):
-    one = Flow.load(small_flow, GenerateSettings(best_of=1, max_attempts=1, min_distance_factor=0.1))
-    four = Flow.load(small_flow, GenerateSettings(best_of=4, max_attempts=1, min_distance_factor=0.1))
+def test_proposal_is_the_draft_that_looks_best(small_flow):
+    def looks(flow):
+        return np.median(flow.doubts([proposal.crystal for proposal in flow.sample(24) if proposal.crystal]))
 
-    def unrest(flow):
-        crystals = [proposal.crystal for proposal in flow.sample(24) if proposal.crystal]
-        drafts = [Draft(free_pattern(c.numbers, c.fractional), c.fractional, c.cell) for c in crystals]
-        sampler = Sampler(flow.network, flow.elements, flow.volumes_ang3, SOLVERS["euler"], 1)
-        return np.median(sampler.unrest(drafts))
+    options = {"max_attempts": 1, "min_distance_factor": 0.1}
+    one, four = (Flow.load(small_flow, GenerateSettings(best_of=best_of, **options)) for best_of in (1, 4))
+    assert looks(four) < 0.9 * looks(one)
 
-    assert unrest(four) < 0.8 * unrest(one)
+
+def test_judge_decides_which_drafts_are_proposed(small_flow):
+    flow = Flow.load(small_flow, GenerateSettings(best_of=1, max_attempts=12, min_distance_factor=0.1))
+    crystals = [proposal.crystal for proposal in flow.sample(64) if proposal.crystal]
+    volumes = np.array([crystal.volume_ang3 / len(crystal) for crystal in crystals])
+    judged = flow.with_judge(crystals, volumes)  # it likes dense crystals, which the network does not
+    assert np.corrcoef(judged.doubts(crystals), volumes)[0, 1] > 0.8
+    chosen = [proposal.crystal for proposal in judged.sample(64) if proposal.crystal]
+    assert np.mean(judged.doubts(chosen) <= judged.judge.limit) > 0.8 > 0.6 > np.mean(volumes <= judged.judge.limit)
+
+
+def test_judge_is_saved_with_the_flow_and_told_apart(small_flow, tmp_path):
+    flow = Flow.load(small_flow)
+    crystals = [proposal.crystal for proposal in flow.sample(16) if proposal.crystal]
+    judged = flow.with_judge(crystals, np.linspace(-1, 1, len(crystals)))
+    assert judged.digest != flow.digest
+    judged.save(tmp_path / "judged.safetensors")
+    again = Flow.load(tmp_path / "judged.safetensors")
+    assert again.digest == judged.digest
+    np.testing.assert_array_equal(again.doubts(crystals), judged.doubts(crystals))
+
+
+def test_judge_sees_the_same_in_any_frame_and_cell(small_flow, rng):
+    flow = Flow.load(small_flow)
+    crystal = next(proposal.crystal for proposal in flow.sample(8) if proposal.crystal)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    order = rng.permutation(len(crystal))
+    sheared = np.array([[1, 1, 0], [0, 1, 0], [0, -1, 1]]) @ crystal.cell
+    other = Crystal(sheared @ turn, (crystal.positions[order] + 0.3) @ turn, crystal.numbers[order])
+    np.testing.assert_allclose(flow.doubts([other]), flow.doubts([crystal]), rtol=1e-3)
+    crystals = [proposal.crystal for proposal in flow.sample(16) if proposal.crystal]
+    judged = flow.with_judge(crystals, rng.normal(size=len(crystals)))
+    np.testing.assert_allclose(judged.doubts([other]), judged.doubts([crystal]), rtol=1e-3)
 
 
 def test_collapsed_draft_costs_the_others_nothing(small_flow):
@@ -495,9 +525,9 @@ def test_collapsed_draft_costs_the_others_nothing(small_flow):
     pattern = free_pattern(np.array([6, 6]), np.array([[0.0, 0, 0], [0.25, 0.25, 0.25]]))
     good = Draft(pattern, pattern.fractional, 2.5 * np.eye(3))
     flat = Draft(pattern, pattern.fractional, np.diag([1e3, 1e3, 1e-6]))
-    unrest = sampler.unrest([good, flat])
-    assert np.isfinite(unrest[0])
-    assert np.isinf(unrest[1])
+    doubts = sampler.doubts([good, flat])
+    assert np.isfinite(doubts[0])
+    assert np.isinf(doubts[1])
     whole, gone = sampler.ends([good, flat])
     assert gone is None
     np.testing.assert_allclose(whole.cell, sampler.ends([good])[0].cell)

@@ -177,12 +177,12 @@ def known_crystals(
     InputError
         Where none of them relaxes: nothing says then what is low in energy.
     """
-    records, _ = _relax(memo, "relax known crystals", crystals, potential, evaluation)
-    relaxed = [record for record in records if record.status == "ok"]
-    if not relaxed:
+    records, _ = relaxed(memo, "relax known crystals", crystals, potential, evaluation)
+    minima = [record for record in records if record.status == "ok"]
+    if not minima:
         raise InputError("none of the known crystals relaxes with this potential; give others with --data")
     return KnownCrystals(
-        tuple(record.crystal for record in relaxed), np.array([record.energy_ev_per_atom for record in relaxed])
+        tuple(record.crystal for record in minima), np.array([record.energy_ev_per_atom for record in minima])
     )
 
 
@@ -214,16 +214,16 @@ def relaxed_yield(
     """
     proposals = [proposal for batch in proposed for proposal in batch.proposals]
     crystals = [proposal.crystal for proposal in proposals if proposal.crystal is not None]
-    records, cpu_relax = _relax(memo, f"relax {name}", crystals, potential, evaluation)
+    records, cpu_relax = relaxed(memo, f"relax {name}", crystals, potential, evaluation)
     good = [record for record in records if record.status == "ok"]
-    relaxed = [record.crystal for record in good]
-    reduced = distill.reduced(memo, f"reduce {name}", relaxed)
+    minima = [record.crystal for record in good]
+    reduced = distill.reduced(memo, f"reduce {name}", minima)
     labels = distill.groups(memo, f"unique {name}", reduced, evaluation.screen)
     first = np.flatnonzero(labels == np.arange(len(labels)))
     known_cells = distill.reduced(memo, "reduce the data set", data)
     found = distill.matches(memo, f"novel {name}", reduced.take(first), known_cells, evaluation.screen)
     new_labels = set(first[found < 0].tolist())
-    symmetric = _symmetric(memo, f"symmetry {name}", relaxed, evaluation.screen)
+    symmetric = _symmetric(memo, f"symmetry {name}", minima, evaluation.screen)
     above = _above_ground(good, known)
     low = (above <= LOW_ENERGY_EV_PER_ATOM) & (above >= -FALSE_MINIMUM_EV_PER_ATOM)
     false = above < -FALSE_MINIMUM_EV_PER_ATOM
@@ -262,9 +262,10 @@ def first_proposals(proposed: Sequence[evaluation_tasks.Proposed], n: int) -> li
     return list(islice(proposed, int((starts < n).sum())))
 
 
-def _relax(
+def relaxed(
     memo: Memo, step: str, crystals: Sequence[Crystal], potential: Potential, evaluation: EvaluationSettings
 ) -> tuple[list[RelaxRecord], float]:
+    """Relax crystals, batch by batch; return their records and the CPU time that they took, s."""
     arguments = [(batch, potential.name, evaluation.relax) for batch in chunks(crystals, evaluation.batch_size)]
     batches = memo.map(step, 1, evaluation_tasks.relax_timed, arguments, potential.digest)
     records = list(chain.from_iterable(batch.records for batch in batches))

@@ -77,6 +77,7 @@ class PatternPrior:
     numbers: np.ndarray
     fractional: np.ndarray
     _patterns: dict[int, Pattern] = field(default_factory=dict, repr=False)
+    _fitting: dict[Wish, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, arrays: dict[str, np.ndarray]) -> PatternPrior:
@@ -99,6 +100,11 @@ class PatternPrior:
 
     def _candidates(self, wish: Wish) -> np.ndarray:
         """Return the patterns with the elements, formula and sizes wished for, of any group."""
+        if wish not in self._fitting:
+            self._fitting[wish] = self._found(wish)
+        return self._fitting[wish]
+
+    def _found(self, wish: Wish) -> np.ndarray:
         fits = np.isin(self.sizes, wish.sizes)
         ends = np.cumsum(self.sizes)
         wanted = sorted(chemical_symbols.index(symbol) for symbol in wish.elements)
@@ -168,8 +174,9 @@ def _order(number: int) -> int:
 def learn(patterns: Sequence[Pattern], cells: Sequence[np.ndarray], seed: int = 0) -> PatternPrior:
     """Learn the prior of a data set.
 
-    A pattern weighs as the square root of the number of crystals that have it, each volume per atom (to 1 %) counted
-    once: copies of one crystal do not count, and rare patterns come up more often than in the data.
+    A pattern weighs as its number of atoms, as larger cells hold more different crystals, times the square root of the
+    number of crystals that have it, each volume per atom (to 1 %) counted once: copies of one crystal do not count, and
+    rare patterns come up more often than in the data.
 
     Parameters
     ----------
@@ -192,7 +199,7 @@ def learn(patterns: Sequence[Pattern], cells: Sequence[np.ndarray], seed: int = 
         sizes=np.array([len(shown[key]) for key, _ in made]),
         groups=np.array([shown[key].number for key, _ in made]),
         operations=np.array([len(shown[key].rotations) for key, _ in made]),
-        weights=np.sqrt([float(len(kinds[key])) for key, _ in made]),
+        weights=np.array([len(shown[key]) * np.sqrt(len(kinds[key])) for key, _ in made]),
         numbers=np.concatenate([shown[key].numbers for key, _ in made]),
         fractional=np.concatenate([fractional for _, (_, fractional) in made]),
     )

@@ -33,8 +33,7 @@ class GenerateSettings:
     solver
         A name of `kappaforge.generate.solvers.SOLVERS`, for the flow.
     best_of
-        Drafts of each proposal of the flow, from different starts on the same sites, of which the one is taken that its
-        network finds nearest to a crystal.
+        Drafts of the flow from different starts on the same sites, of which the one is taken that looks best.
     volume_factor
         For ``random``: bounds of the cell's volume in units of the volume of its atoms' covalent spheres. The default
         gives carbon 2.2 to 3.6 g/cm³ and suits covalent crystals; ionic and metallic ones are denser (1.2 to 2.5).
@@ -56,10 +55,10 @@ class GenerateSettings:
     max_atoms: int = 12
     space_groups: tuple[int, ...] = ()
     min_operations: int = 4
-    enumerated: float = 0.15
+    enumerated: float = 0.3
     steps: int = 0
     solver: str = "predictor-corrector"
-    best_of: int = 2
+    best_of: int = 1
     volume_factor: tuple[float, float] = (3.0, 4.9)
     min_distance_factor: float = 0.8
     max_attempts: int = 20

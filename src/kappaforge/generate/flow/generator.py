@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.generate.base import Proposal
 from kappaforge.generate.flow import path as paths
+from kappaforge.generate.flow.judge import Judge
 from kappaforge.generate.flow.losses import losses_of
 from kappaforge.generate.flow.network import FlowNetwork
 from kappaforge.generate.flow.sampling import STEPS, Draft, Sampler, batch_of, proposal, propose
@@ -28,7 +29,7 @@ from kappaforge.generate.wishes import wish_of
 from kappaforge.weights import read_weights, weights_digest, write_weights
 
 FORMAT = "kappaforge-flow-1"
-ALGORITHM = 1
+ALGORITHM = 2
 """Counts up when the same weights, settings and seed give other crystals than before."""
 
 
@@ -48,6 +49,8 @@ class Flow:
         The patterns that it proposes.
     settings
         What to generate.
+    judge
+        Chooses among drafts; None for the network's own judgement.
     card
         What a user should know of it: data, training, errors.
     """
@@ -57,6 +60,7 @@ class Flow:
     volumes_ang3: np.ndarray
     prior: PatternPrior
     settings: GenerateSettings = field(default_factory=GenerateSettings)
+    judge: Judge | None = None
     card: dict[str, str] = field(default_factory=dict)
 
     name = "flow"
@@ -122,7 +126,7 @@ class Flow:
             "epochs": str(len(log)),
             "last losses": ", ".join(f"{name} {value:.3f}" for name, value in log[-1].losses.items()),
         }
-        return cls(network, known, volumes, prior, settings or GenerateSettings(), card)
+        return cls(network, known, volumes, prior, settings or GenerateSettings(), card=card)
 
     @property
     def digest(self) -> str:
@@ -171,6 +175,25 @@ class Flow:
         skipped = first % self.batch
         return found[skipped : skipped + n]
 
+    def with_judge(self, drafts: Sequence[Crystal], energies_ev_per_atom: np.ndarray) -> Flow:
+        """Return the flow with a judge that has learned which drafts relax to low energies.
+
+        Parameters
+        ----------
+        drafts
+            Proposals of this flow as they were generated.
+        energies_ev_per_atom
+            After their relaxation, shape (n_drafts,), in eV/atom; of several compositions, above the lowest of each.
+        """
+        sampler = self._sampler()
+        features = np.concatenate([sampler.features([_draft(one)]) for one in drafts])
+        judge = Judge.fit(features, np.asarray(energies_ev_per_atom))
+        return replace(self, judge=judge, card=self.card | {"judge": f"{len(drafts)} relaxed drafts"})
+
+    def doubts(self, drafts: Sequence[Crystal]) -> np.ndarray:
+        """Return how bad drafts look, shape (n_drafts,), which `sample` chooses among; see `Sampler.doubts`."""
+        return self._sampler().doubts([_draft(one) for one in drafts])
+
     def encode(self, crystals: Sequence[Crystal]) -> np.ndarray:
         """Return the latents' means, shape (n_crystals, n_latent); see `LearnedGenerator`."""
         if not self.network.settings.latent:
@@ -218,12 +241,14 @@ class Flow:
             own = {name[8:]: torch.from_numpy(array) for name, array in content.items() if name.startswith("network.")}
             network.load_state_dict(own)
             prior = PatternPrior.of({name[6:]: array for name, array in content.items() if name.startswith("prior.")})
+            judge = {name[6:]: array for name, array in content.items() if name.startswith("judge.")}
             flow = cls(
                 network.eval(),
                 tuple(about["elements"]),
                 content["volumes_ang3"],
                 prior,
                 settings or GenerateSettings(),
+                Judge(**judge) if judge else None,
                 dict(about["card"]),
             )
             intact = about["digest"] == weights_digest(flow._about(), content)
@@ -239,7 +264,8 @@ class Flow:
     def _content(self) -> dict[str, np.ndarray]:
         network = {f"network.{name}": array for name, array in _arrays(self.network).items()}
         prior = {f"prior.{name}": array for name, array in self.prior.arrays().items()}
-        return network | prior | {"volumes_ang3": self.volumes_ang3}
+        judge = {f"judge.{name}": array for name, array in vars(self.judge).items()} if self.judge else {}
+        return network | prior | judge | {"volumes_ang3": self.volumes_ang3}
 
     def _checked(self, latents: np.ndarray) -> np.ndarray:
         latents = np.asarray(latents, dtype=float)
@@ -250,7 +276,12 @@ class Flow:
 
     def _sampler(self, steps: int | None = None) -> Sampler:
         n_steps = steps or self.settings.steps or STEPS
-        return Sampler(self.network, self.elements, self.volumes_ang3, solver(self.settings.solver), n_steps)
+        solve = solver(self.settings.solver)
+        return Sampler(self.network, self.elements, self.volumes_ang3, solve, n_steps, self.judge)
+
+
+def _draft(crystal: Crystal) -> Draft:
+    return Draft(free_pattern(crystal.numbers, crystal.fractional), crystal.fractional, crystal.cell)
 
 
 def _elements(crystals: Sequence[Crystal]) -> tuple[str, ...]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 
 MAX_IMAGES = 2000
 """Lattice translations that the neighbours of one crystal are looked for in; a cell that needs more has collapsed."""
+
+
+class CollapsedCellsError(FloatingPointError):
+    """Some crystals have lost their cells; `which` are they, shape (n_crystals,)."""
+
+    def __init__(self, which: torch.Tensor) -> None:
+        super().__init__(f"{int(which.sum())} cells have collapsed")
+        self.which = which
 
 
 class Neighbourhoods(NamedTuple):
@@ -29,14 +38,15 @@ def neighbourhoods(fractional: torch.Tensor, cells: torch.Tensor, reach: float, 
 
     Raises
     ------
-    FloatingPointError
-        For a cell that has collapsed or is no longer finite.
+    CollapsedCellsError
+        For cells that have collapsed or are no longer finite.
     """
     n_crystals, n_atoms, _ = fractional.shape
     volumes = torch.linalg.det(cells).abs()
     lengths = (volumes / n_atoms) ** (1 / 3)
-    if not torch.isfinite(cells).all() or not (lengths > 0).all():
-        raise FloatingPointError("a cell has collapsed")
+    whole = torch.isfinite(cells).all(dim=-1).all(dim=-1) & (lengths > 0) & torch.isfinite(lengths)
+    if not whole.all():
+        raise CollapsedCellsError(~whole)
     crystals, shifts = _shifts(cells, reach * lengths)
     apart = fractional[:, None, :, :] - fractional[:, :, None, :]
     apart = (apart - torch.round(apart))[crystals] + shifts[:, None, None]
@@ -62,8 +72,9 @@ def _shifts(cells: torch.Tensor, radii_ang: torch.Tensor) -> tuple[torch.Tensor,
     # differences are wrapped into half a cell, which the neighbourhood may leave by as much
     most = torch.floor(radii_ang[:, None] * reciprocal + 0.5)
     sides = 2 * most + 1
-    if not (sides.prod(dim=1) <= MAX_IMAGES).all():
-        raise FloatingPointError("a cell has collapsed")
+    few = sides.prod(dim=1) <= MAX_IMAGES
+    if not few.all():
+        raise CollapsedCellsError(~few)
     sides = sides.long()
     counts = sides.prod(dim=1)
     crystals = torch.repeat_interleave(torch.arange(len(cells), device=cells.device), counts)
@@ -91,16 +102,17 @@ def _harmonics(directions: torch.Tensor) -> torch.Tensor:
 
 def tensors_of(fives: torch.Tensor) -> torch.Tensor:
     """Return the traceless symmetric tensors, shape (..., 3, 3), of five components in the last dimension."""
-    return torch.einsum("...m,mij->...ij", fives, _basis(fives))
+    return torch.einsum("...m,mij->...ij", fives, _basis(fives.dtype, fives.device))
 
 
-def _basis(like: torch.Tensor) -> torch.Tensor:
+@lru_cache
+def _basis(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Return the tensor of each component, shape (5, 3, 3): with it n·T·n of direction n gives `_harmonics`."""
     half = 3**0.5 / 2
-    basis = torch.zeros(5, 3, 3, dtype=like.dtype, device=like.device)
+    basis = torch.zeros(5, 3, 3, dtype=dtype, device=device)
     basis[0, 0, 1] = basis[0, 1, 0] = half
     basis[1, 1, 2] = basis[1, 2, 1] = half
-    basis[2] = torch.diag(torch.tensor([-0.5, -0.5, 1.0], dtype=like.dtype))
+    basis[2] = torch.diag(torch.tensor([-0.5, -0.5, 1.0], dtype=dtype))
     basis[3, 0, 2] = basis[3, 2, 0] = half
-    basis[4] = torch.diag(torch.tensor([half, -half, 0.0], dtype=like.dtype))
+    basis[4] = torch.diag(torch.tensor([half, -half, 0.0], dtype=dtype))
     return basis

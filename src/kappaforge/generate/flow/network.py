@@ -58,8 +58,9 @@ class _Block(nn.Module):
         pointing = (around.first @ self._by_radial(sent[1], 1)).view(b, n, 3, -1)
         shaping = (around.second @ self._by_radial(sent[2], 2)).view(b, n, 5, -1)
         carried = around.zeroth @ self._by_radial(vectors, 3)
-        along = (around.first @ self._by_radial(vectors, 4)).view(b, n, 3, 3, -1)
-        along = along[:, :, 0, 0] + along[:, :, 1, 1] + along[:, :, 2, 2]
+        # the direction's component times the vector's, summed over senders and components at once
+        pointed = self._by_radial(vectors, 4).unflatten(-1, (3, -1)).transpose(1, 2).flatten(1, 2)
+        along = around.first.view(b, n, -1) @ pointed
         turned = around.zeroth @ self._by_radial(tensors, 5)
 
         vectors_all = torch.cat([vectors, pointing, carried.view(b, n, 3, -1)], dim=-1)
@@ -131,19 +132,22 @@ class FlowNetwork(nn.Module):
         latent
             Shape (n_crystals, latent); None without. Rows of NaN count as without.
         """
-        with torch.no_grad():
-            around = neighbourhoods(*state, self.settings.reach, self.settings.radials)
-        scalars = self.element(types) + self.time(_waves(times, around.length_ang))[:, None]
-        if latent is not None:
-            told = ~torch.isnan(latent).any(dim=-1, keepdim=True)
-            scalars = scalars + torch.where(told, self.from_latent(torch.nan_to_num(latent)), 0.0)[:, None]
-        scalars, vectors, tensors = self._through(self.blocks, scalars, around)
+        (scalars, vectors, tensors), around = self._features(state, times, types, latent)
         scale = scale_of(times)
         displacements = self.point(vectors).squeeze(-1) * (DISPLACEMENT * scale * around.length_ang)[:, None, None]
         displacements = displacements - displacements.mean(dim=1, keepdim=True)
         strains = tensors_of(self.shape(tensors).squeeze(-1).mean(dim=1))
         sizes = self.size(scalars).mean(dim=1)[:, :, None] * torch.eye(3, device=strains.device)
         return Rest(displacements, (strains + sizes) * (STRAIN * scale)[:, None, None])
+
+    def described(self, state: State, times: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+        """Return what the network sees in each crystal, shape (n_crystals, n_features); the same in any frame."""
+        (scalars, vectors, tensors), around = self._features(state, times, types)
+        spread = scalars.std(dim=1, unbiased=False)
+        lengths = [features.norm(dim=2).mean(dim=1) for features in (vectors, tensors)]
+        return torch.cat(
+            [scalars.mean(dim=1), spread, scalars.amax(dim=1), *lengths, around.length_ang[:, None]], dim=-1
+        )
 
     def encode(self, state: State, types: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and logarithm of the variance of the latent, each of shape (n_crystals, latent)."""
@@ -154,6 +158,17 @@ class FlowNetwork(nn.Module):
         pooled = torch.cat([scalars.mean(dim=1), scalars.square().mean(dim=1).sqrt()], dim=-1)
         mean, log_variance = self.to_latent(pooled).chunk(2, dim=-1)
         return mean, log_variance.clamp(-12, 6)
+
+    def _features(
+        self, state: State, times: torch.Tensor, types: torch.Tensor, latent: torch.Tensor | None = None
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], Neighbourhoods]:
+        with torch.no_grad():
+            around = neighbourhoods(*state, self.settings.reach, self.settings.radials)
+        scalars = self.element(types) + self.time(_waves(times, around.length_ang))[:, None]
+        if latent is not None:
+            told = ~torch.isnan(latent).any(dim=-1, keepdim=True)
+            scalars = scalars + torch.where(told, self.from_latent(torch.nan_to_num(latent)), 0.0)[:, None]
+        return self._through(self.blocks, scalars, around), around
 
     def _through(
         self, blocks: nn.ModuleList, scalars: torch.Tensor, around: Neighbourhoods

@@ -14,17 +14,22 @@ from kappaforge.errors import InputError
 from kappaforge.generate.base import Proposal, proposal_id
 from kappaforge.generate.constraints import SpaceGroups, exact, unconstrained
 from kappaforge.generate.distances import too_close
+from kappaforge.generate.flow.geometry import CollapsedCellsError
+from kappaforge.generate.flow.judge import Judge
 from kappaforge.generate.flow.network import FlowNetwork
 from kappaforge.generate.flow.path import start_cell
 from kappaforge.generate.pattern import Pattern
 from kappaforge.generate.solvers import Rest, Solver, State, times
 
-STEPS = 25
+STEPS = 8
 """Predictions on the way, of which more change nothing that relaxation does not."""
-
 
 JUDGED_AT = 0.9
 """Time that the network is told when it judges a draft; at later times it judges worse which relax to low energies."""
+
+
+PATTERNS_AT_ONCE = 4
+"""Drawn for a proposal before the judge is asked: about every fourth is to its liking, and large batches cost less."""
 
 
 class Draft(NamedTuple):
@@ -50,6 +55,8 @@ class Sampler(NamedTuple):
         A solver.
     steps
         Its number of steps.
+    judge
+        Of drafts; None for the network's own judgement.
     """
 
     network: FlowNetwork
@@ -57,6 +64,12 @@ class Sampler(NamedTuple):
     volumes_ang3: np.ndarray
     solve: Solver
     steps: int
+    judge: Judge | None = None
+
+    @property
+    def highest_doubt(self) -> float:
+        """What a draft may have at most to be good enough, see `doubts`; infinite without a judge."""
+        return float(self.judge.limit[0]) if self.judge else np.inf
 
     def start(self, pattern: Pattern, rng: np.random.Generator) -> Draft:
         """Draw a start."""
@@ -80,28 +93,42 @@ class Sampler(NamedTuple):
         return ends
 
     @torch.no_grad()
-    def unrest(self, drafts: Sequence[Draft]) -> np.ndarray:
-        """Return how far the network thinks these are from crystals, shape (n,); infinite for a collapsed cell.
+    def doubts(self, drafts: Sequence[Draft]) -> np.ndarray:
+        """Return how bad these look to the network, told that the time is 0.9, shape (n,); infinite for no cell.
 
-        It is told that the time is 0.9. The root mean square displacement that it then asks for, in cube roots of the
-        volume per atom, plus the norm of the strain.
+        The energy that the judge expects after relaxation, in eV/atom. Without a judge, how far they seem from
+        crystals: the root mean square displacement that the network asks for, in cube roots of the volume per atom,
+        plus the norm of the strain.
         """
         found = np.full(len(drafts), np.inf)
         sizes = np.array([len(draft.pattern) for draft in drafts])
         for size in np.unique(sizes):
             members = [int(place) for place in np.flatnonzero(sizes == size)]
-            found[members] = self._unrest([drafts[m] for m in members])
+            found[members] = self._doubts([drafts[m] for m in members])
         return found
+
+    @torch.no_grad()
+    def features(self, drafts: Sequence[Draft]) -> np.ndarray:
+        """Return what a judge sees of drafts of one size, shape (n, n_features)."""
+        types = torch.tensor([self._types(draft.pattern) for draft in drafts])
+        seen = self.network.described(batch_of(drafts), torch.full((len(drafts),), JUDGED_AT), types)
+        return np.asarray(seen.double())
+
+    def _doubts(self, drafts: list[Draft]) -> np.ndarray:
+        try:
+            return (
+                self._unrest(drafts) if self.judge is None else self.judge.energies_ev_per_atom(self.features(drafts))
+            )
+        except CollapsedCellsError as error:
+            doubts, left = np.full(len(drafts), np.inf), np.flatnonzero(~error.which.numpy())
+            if len(left):
+                doubts[left] = self._doubts([drafts[place] for place in left])
+            return doubts
 
     def _unrest(self, drafts: list[Draft]) -> np.ndarray:
         state = batch_of(drafts)
         types = torch.tensor([self._types(draft.pattern) for draft in drafts])
-        try:
-            rest = self.network(state, torch.full((len(drafts),), JUDGED_AT), types)
-        except FloatingPointError:
-            if len(drafts) == 1:
-                return np.array([np.inf])
-            return np.concatenate([self._unrest([draft]) for draft in drafts])
+        rest = self.network(state, torch.full((len(drafts),), JUDGED_AT), types)
         lengths = (torch.linalg.det(state.cells).abs() / types.shape[1]) ** (1 / 3)
         moves = rest.displacements_ang.square().sum(-1).mean(-1).sqrt() / lengths
         unrest: np.ndarray = (moves + rest.strains.square().sum((-1, -2)).sqrt()).double().numpy()
@@ -118,12 +145,14 @@ class Sampler(NamedTuple):
         constraint = SpaceGroups(patterns) if any(pattern.number > 1 for pattern in patterns) else unconstrained
         try:
             end = self.solve(constraint(predict), batch_of(starts), times(self.steps))
-        except FloatingPointError:
-            if len(starts) == 1:
-                return [None]
-            # one of them stops the batch: each for itself
-            alone = [None if latents is None else latents[place : place + 1] for place in range(len(starts))]
-            return [self._together([start], own)[0] for start, own in zip(starts, alone, strict=True)]
+        except CollapsedCellsError as error:  # the others once more, without these
+            ends: list[Draft | None] = [None] * len(starts)
+            left = torch.nonzero(~error.which).flatten().tolist()
+            if left:
+                told = None if latents is None else latents[left]
+                for place, one in zip(left, self._together([starts[place] for place in left], told), strict=True):
+                    ends[place] = one
+            return ends
         parts = (part.double().numpy() for part in end)
         return [
             Draft(start.pattern, *exact(start.pattern, start.fractional, fractional, cell))
@@ -165,44 +194,57 @@ def propose(
     max_attempts: int,
     min_distance_factor: float,
 ) -> list[Proposal]:
-    """Make the proposals of these numbers, each the best of some drafts by the network's own judgement.
+    """Make the proposals of these numbers, each the first draft that is good enough.
 
-    Those whose atoms come too close are drawn anew, up to `max_attempts` times. `draw` gives a pattern, or None where
-    there is none such as is wanted.
+    A draft is good enough where no atoms come too close and the judge, if there is one, expects a low energy. Patterns
+    are drawn anew until there is one, up to `max_attempts` times; of those that the judge does not like the best is
+    taken then. `draw` gives a pattern, or None where there is none such as is wanted.
     """
-    found: dict[int, Proposal] = {}
-    for trial in range(max_attempts):
+    at_once = PATTERNS_AT_ONCE if sampler.judge else 1
+    accepted: dict[int, Proposal] = {}
+    second_best: dict[int, tuple[float, Proposal]] = {}
+    for trial in range(0, max_attempts, at_once):
         owners: list[int] = []
         starts: list[Draft] = []
         for number in numbers:
-            if number in found and found[number].status == "ok":
-                continue
-            rng = np.random.default_rng([seed, number, trial])
-            pattern = draw(rng)
-            if pattern is None:
-                reason = "no sites of the space groups asked for hold such atoms"
-                found[number] = Proposal(proposal_id(number), "failed", reason=reason)
-                continue
-            # of one pattern: among different ones the network would prefer the simplest again and again
-            starts += [sampler.start(pattern, rng) for _ in range(best_of)]
-            owners += [number] * best_of
+            for attempt in range(trial, min(trial + at_once, max_attempts)):
+                if number in accepted:
+                    break
+                rng = np.random.default_rng([seed, number, attempt])
+                pattern = draw(rng)
+                if pattern is None:
+                    reason = "no sites of the space groups asked for hold such atoms"
+                    second_best.setdefault(number, (np.inf, Proposal(proposal_id(number), "failed", reason=reason)))
+                    continue
+                # of one pattern: among different ones the network would prefer the simplest again and again
+                starts += [sampler.start(pattern, rng) for _ in range(best_of)]
+                owners += [number] * best_of
         if not starts:
             break
         latents = None if latent is None else np.repeat(latent[None], len(starts), axis=0)
-        for number, end in _best(sampler, owners, sampler.ends(starts, latents)).items():
-            made = proposal(number, end, source)
-            if made.crystal is not None and too_close(made.crystal, min_distance_factor):
-                made = Proposal(made.id, "failed", reason=f"its atoms come too close (in {trial + 1} attempts)")
-            found[number] = made
-    return [found[number] for number in numbers]
+        for number, end, doubt in _best(sampler, owners, sampler.ends(starts, latents), best_of):
+            made = _apart(proposal(number, end, source), min_distance_factor, trial + at_once)
+            worth = doubt if made.crystal is not None else np.inf
+            if number not in second_best or worth < second_best[number][0]:
+                second_best[number] = worth, made
+            if made.crystal is not None and doubt <= sampler.highest_doubt:
+                accepted.setdefault(number, made)
+    return [accepted[number] if number in accepted else second_best[number][1] for number in numbers]
 
 
-def _best(sampler: Sampler, owners: Sequence[int], ends: Sequence[Draft | None]) -> dict[int, Draft | None]:
-    """Return the draft of each owner that is nearest to a crystal; None where all collapsed."""
-    kept: dict[int, Draft | None] = dict.fromkeys(owners)
-    whole = [(owner, end) for owner, end in zip(owners, ends, strict=True) if end is not None]
-    unrest = sampler.unrest([end for _, end in whole])
-    for place in np.argsort(-unrest, kind="stable"):  # the nearest comes last
-        owner, end = whole[place]
-        kept[owner] = end
-    return kept
+def _best(
+    sampler: Sampler, owners: Sequence[int], ends: Sequence[Draft | None], best_of: int
+) -> list[tuple[int, Draft | None, float]]:
+    """Return owner, best draft (None: all collapsed) and its doubt for each pattern, which `best_of` in a row share."""
+    doubts = np.full(len(ends), np.inf)
+    whole = [place for place, end in enumerate(ends) if end is not None]
+    doubts[whole] = sampler.doubts([end for end in ends if end is not None])
+    places = np.arange(0, len(ends), best_of) + np.argmin(doubts.reshape(-1, best_of), axis=1)
+    return [(owners[place], ends[place], float(doubts[place])) for place in places.tolist()]
+
+
+def _apart(made: Proposal, min_distance_factor: float, attempts: int) -> Proposal:
+    """Return the proposal, or a failed one where its atoms come too close."""
+    if made.crystal is None or not too_close(made.crystal, min_distance_factor):
+        return made
+    return Proposal(made.id, "failed", reason=f"its atoms come too close (in {attempts} attempts)")
