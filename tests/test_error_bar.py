@@ -40,8 +40,7 @@ CARBONS = {entry.name: entry.crystal for entry in known_carbons()}
 FORCES = ForceConstantSettings(
     fc2_face_distance_ang=5.0, fc3_face_distance_ang=5.0, fc3_cutoff_ang=2.0, displacement_ang=0.01, way="finite"
 )
-# of collisions, "cells" do not depend on how degenerate modes are chosen, which tetrahedra on so few points do by 2 %
-KAPPA = KappaSettings(mesh=(5, 5, 5), collisions="cells", force_constants=FORCES)
+KAPPA = KappaSettings(mesh=(5, 5, 5), force_constants=FORCES)
 COMMITTEE_ONLY = ErrorBarSettings(fit_cutoff_ang=2.7)
 
 

@@ -64,7 +64,7 @@ class PhononGrid:
     averages
         For each irreducible point the average over the rotations that keep it, shape (n_irreducible, 3, 3).
     means
-        For each irreducible point the mean over degenerate bands, shape (n_irreducible, n_bands, n_bands).
+        For each point the mean over degenerate bands, shape (n, n_bands, n_bands).
     steps_per_ang
         Rows: the vectors between neighbouring points, shape (3, 3), Å⁻¹ without 2π.
     volume_ang3
@@ -138,7 +138,7 @@ class PhononGrid:
         These rotations turn degenerate modes into each other: on a boundary of the zone where bands cross, the vectors
         of both are opposite, and neither is kept alone.
         """
-        return np.einsum("qab,qml,qlb->qma", self.averages, self.means, vectors, optimize=True)
+        return np.einsum("qab,qml,qlb->qma", self.averages, self.means[self.irreducible], vectors, optimize=True)
 
 
 def phonon_grid(phonopy: Phonopy, mesh: tuple[int, int, int]) -> PhononGrid:
@@ -181,7 +181,7 @@ def phonon_grid(phonopy: Phonopy, mesh: tuple[int, int, int]) -> PhononGrid:
     frequencies = np.where(solved.frequencies > LOWEST_THZ, solved.frequencies, 0.0)
     at_irreducible = np.array(phonopy.run_qpoints(points[irreducible], with_group_velocities=True).group_velocities)
     velocities = np.einsum("qab,qlb->qla", grid.rotations_cartesian[operation], at_irreducible[source])
-    sets = get_degenerate_ids(frequencies[irreducible], cutoff=DEGENERATE_THZ)
+    sets = get_degenerate_ids(frequencies, cutoff=DEGENERATE_THZ)
     same = sets[:, :, None] == sets[:, None, :]
     return PhononGrid(
         points=points,

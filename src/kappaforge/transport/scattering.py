@@ -20,7 +20,7 @@ from kappaforge.transport.energy import (
     spread_density,
 )
 from kappaforge.transport.interaction import ThreePhonon
-from kappaforge.transport.phonon_grid import PhononGrid
+from kappaforge.transport.phonon_grid import PhononGrid, Triplets
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,9 @@ def three_phonon_scattering(
     linewidths = np.zeros(shape)
     back = np.zeros((*shape, n_points * n_bands if whole else 0), dtype=np.float32)
     factor = _rate_factor() / n_points
+    mean = DegenerateMean(grid, device)
     for place, (point, triplets, strengths) in enumerate(three_phonon.each()):
-        weights, on_cpu = triplets.weights * factor, strengths.cpu().numpy()
+        weights, on_cpu = triplets.weights * factor, mean(strengths, point, triplets).cpu().numpy()
         for kind, places, densities in deltas(point, triplets):
             _add(
                 kind,
@@ -100,6 +101,38 @@ def three_phonon_scattering(
         Scattering(temperature_k, widths, matrix if whole else None)
         for temperature_k, widths, matrix in zip(temperatures_k, linewidths, flat, strict=True)
     ]
+
+
+class DegenerateMean:
+    """Means of strengths over degenerate bands of each of the three points.
+
+    Which eigenvectors stand for degenerate modes is the solver's choice, and the strengths depend on it. The densities
+    of energy, which differ between these modes as their neighbours on the grid do, would carry that into κ.
+
+    Parameters
+    ----------
+    grid
+        The phonons.
+    device
+        Of the strengths.
+    """
+
+    def __init__(self, grid: PhononGrid, device: torch.device) -> None:
+        self._means = torch.from_numpy(grid.means).to(device)
+        self._is_mixed = np.array((grid.means != np.eye(grid.means.shape[1])).any(axis=(1, 2)))
+
+    def __call__(self, strengths: torch.Tensor, point: int, triplets: Triplets) -> torch.Tensor:
+        """Return the means, of the shape that `ThreePhonon.each` yields; what it is given may be overwritten."""
+        if self._is_mixed[point]:
+            strengths = torch.einsum("ab,tbcd->tacd", self._means[point].to(strengths.dtype), strengths)
+        mixed = np.flatnonzero(self._is_mixed[triplets.second] | self._is_mixed[triplets.third])
+        if len(mixed):
+            second, third = (
+                self._means[points[mixed], None].to(strengths.dtype) for points in (triplets.second, triplets.third)
+            )
+            at = torch.from_numpy(mixed).to(strengths.device)
+            strengths[at] = second @ strengths[at] @ third
+        return strengths
 
 
 @numba.njit(cache=True)

@@ -74,7 +74,7 @@ def solve(
     linewidths = scattering.linewidths_thz
     if isotope_rates_thz is not None:
         linewidths = linewidths + isotope_rates_thz
-    linewidths = np.einsum("qml,ql->qm", grid.means, linewidths)
+    linewidths = np.einsum("qml,ql->qm", grid.means[grid.irreducible], linewidths)
     velocities = grid.velocities_thz_ang[grid.irreducible]
     if boundary_length_um is not None:
         # Å THz over µm
