@@ -24,6 +24,13 @@ def random_crystal(rng, symbols, noise=0.6):
     return Structure(cell, symbols, grid + rng.normal(scale=noise / n, size=(n, 3)))
 
 
+def displaced(structure, distance_ang, rng):
+    """Move every atom as far, into any direction; pymatgen's ``perturb`` draws anew in every run."""
+    ways = rng.normal(size=(len(structure), 3))
+    ways *= distance_ang / np.linalg.norm(ways, axis=1, keepdims=True)
+    return Structure(structure.lattice, structure.species, structure.cart_coords + ways, coords_are_cartesian=True)
+
+
 @pytest.mark.parametrize("tolerances", [(0.2, 0.3, 5.0), (0.3, 0.5, 10.0), (0.05, 0.1, 2.0)])
 @pytest.mark.parametrize("symbols", [["C"], ["C"] * 2, ["C"] * 4, ["C"] * 7, ["B", "N"], ["Si"] * 2 + ["O"] * 4])
 def test_fit_is_that_of_pymatgen(rng, tolerances, symbols):
@@ -31,9 +38,8 @@ def test_fit_is_that_of_pymatgen(rng, tolerances, symbols):
     n_matching = 0
     for _ in range(12):
         first = random_crystal(rng, symbols)
-        second = first.copy()
-        second.perturb(rng.uniform(0.0, 0.6))
-        second.apply_strain(rng.uniform(-0.08, 0.08, size=3).tolist())
+        second = displaced(first, rng.uniform(0.0, 2 * tolerances[1]), rng)
+        second.apply_strain((0.4 * tolerances[0] * rng.uniform(-1, 1, size=3)).tolist())
         third = random_crystal(rng, symbols)
         for other in (second, third):
             pair = list(reduced_crystals([Crystal.from_pymatgen(first), Crystal.from_pymatgen(other)]))
@@ -48,8 +54,7 @@ def test_fit_is_that_of_pymatgen(rng, tolerances, symbols):
 def test_needles_whose_bases_are_not_listed_match_as_with_pymatgen(rng):
     matcher = StructureMatcher(primitive_cell=False)
     needle = Structure(np.diag([1.3, 1.5, 60.0]), ["C"] * 3, [[0, 0, 0], [0.4, 0.3, 0.3], [0.1, 0.7, 0.55]])
-    near, far = needle.copy(), needle.copy()
-    near.perturb(0.02)
+    near, far = displaced(needle, 0.02, rng), needle.copy()
     far.translate_sites([1], [0.0, 0.0, 0.2])
     pair = list(reduced_crystals([Crystal.from_pymatgen(one) for one in (needle, near, far)]))
     library = Library(0.2, 0.3, 5.0)
@@ -86,8 +91,7 @@ def test_reduced_cell_is_primitive_where_pymatgens_is(seed, n, noise):
     rng = np.random.default_rng(seed)
     structure = random_crystal(rng, ["C"] * n)
     structure.make_supercell([[1, 1, 0], [0, 2, 0], [0, 1, 1]])
-    if noise:
-        structure.perturb(noise)
+    structure = displaced(structure, noise, rng)
     shuffled = Structure.from_sites([structure[int(place)] for place in rng.permutation(len(structure))])
     expected = shuffled.get_reduced_structure("niggli").get_primitive_structure()
     cell, sites, numbers = reduced_cell(Crystal.from_pymatgen(shuffled))
