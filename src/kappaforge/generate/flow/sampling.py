@@ -222,8 +222,9 @@ def propose(
         if not starts:
             break
         latents = None if latent is None else np.repeat(latent[None], len(starts), axis=0)
+        attempts = min(trial + at_once, max_attempts)
         for number, end, doubt in _best(sampler, owners, sampler.ends(starts, latents), best_of):
-            made = _apart(proposal(number, end, source), min_distance_factor, trial + at_once)
+            made = _apart(proposal(number, end, source), min_distance_factor, attempts)
             worth = doubt if made.crystal is not None else np.inf
             if number not in second_best or worth < second_best[number][0]:
                 second_best[number] = worth, made
