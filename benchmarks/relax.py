@@ -7,8 +7,8 @@ The crystals are crystals of the file, strained and rattled, and with `--random`
 far from any minimum that small things decide where they end: agreement is told of each kind. All relax with the same
 potential until no force is above 0.01 eV/Å and no stress above 0.1 GPa, within 1,000 steps: ours (L-BFGS, before and
 after the others, FIRE and then L-BFGS, and FIRE), ASE (FIRE with FrechetCellFilter, one crystal after the other) and
-torch-sim (FIRE with Frechet cells, all in one batch), each with its own defaults otherwise. What L-BFGS and ASE leave at
-different energies both relax again with a tenth of the limits. PYTHON is of an environment with kappaforge and
+torch-sim (FIRE with Frechet cells, all in one batch), each with its own defaults otherwise. What L-BFGS and ASE leave
+at different energies both relax again with a tenth of the limits. PYTHON is of an environment with kappaforge and
 torch-sim; the last one for Python 3.11 is torch-sim-atomistic==0.3.0. With `--stream`, the time and the largest memory
 of longer and longer lists instead.
 """
