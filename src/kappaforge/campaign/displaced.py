@@ -21,6 +21,7 @@ from kappaforge.transport.displaced import Displaced, displace, from_text, super
 from kappaforge.transport.matching import GivenForces, matched_forces
 from kappaforge.transport.order_settings import ForceConstantSettings
 from kappaforge.transport.orders import SecondOrder, ThirdOrder, solve2, solve3
+from kappaforge.transport.plans import Plan
 from kappaforge.transport.primitive import PrimitiveCrystal
 
 PLAN = "displaced.json"
@@ -96,6 +97,18 @@ def read_forces(folder: Path) -> tuple[PrimitiveCrystal, SecondOrder, ThirdOrder
         Where the forces give no force constants.
     """
     displaced = _read_plan(folder)
+    second, third = _forces_of(folder, displaced.plans)
+    return displaced.primitive, solve2(displaced.second, second), solve3(displaced.third, third)
+
+
+def read_second_order(folder: Path) -> tuple[PrimitiveCrystal, SecondOrder]:
+    """Make force constants of second order like `read_forces`; only supercells of that order need forces."""
+    displaced = _read_plan(folder)
+    (second,) = _forces_of(folder, [displaced.second])
+    return displaced.primitive, solve2(displaced.second, second)
+
+
+def _forces_of(folder: Path, plans: Sequence[Plan]) -> list[np.ndarray]:
     given = [each for path in _extxyz_files(folder) for each in _read_extxyz(path)]
     missing_because: dict[str, str] = {}
     for inputs in sorted({path.parent.parent for path in folder.glob("*/*/POSCAR")}):
@@ -106,15 +119,15 @@ def read_forces(folder: Path) -> tuple[PrimitiveCrystal, SecondOrder, ThirdOrder
                 where = str(inputs / label.id)
                 given.append(GivenForces(label.crystal, label.forces_ev_per_ang, where, label.engine))
     if not given and not missing_because:
+        files = " and ".join(f"supercells-order{plan.order}.extxyz" for plan in plans)
         raise InputError(
-            f"{folder}: no forces in it; label its supercells-order2.extxyz and supercells-order3.extxyz and put the "
-            "result there as forces.extxyz, or run VASP in its folders of inputs"
+            f"{folder}: no forces in it; label its {files} and put the result there as forces.extxyz, or run VASP in "
+            "its folders of inputs"
         )
     try:
-        second, third = matched_forces(displaced.plans, given, missing_because)
+        return matched_forces(plans, given, missing_because)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
-    return displaced.primitive, solve2(displaced.second, second), solve3(displaced.third, third)
 
 
 def _text(crystals: Sequence[Crystal]) -> str:

@@ -13,7 +13,7 @@ from kappaforge.errors import InputError
 from kappaforge.potentials.base import Potential, require_elements
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
-from kappaforge.screen.symmetry import SymmetryRecord
+from kappaforge.screen.symmetry import SymmetryRecord, symmetry
 from kappaforge.transport.dispersion import (
     DensityOfStates,
     Dispersion,
@@ -25,7 +25,7 @@ from kappaforge.transport.dispersion import (
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.order_settings import ForceConstantSettings
 from kappaforge.transport.orders import SecondOrder, order2
-from kappaforge.transport.primitive import primitive_crystal
+from kappaforge.transport.primitive import PrimitiveCrystal, primitive_crystal
 from kappaforge.transport.settings import KappaSettings
 
 
@@ -93,7 +93,7 @@ class PhononsRecord:
     symmetry
         Of the crystal as last relaxed.
     potential, potential_digest
-        Name and digest.
+        Name and digest; where forces were computed elsewhere, what they are and no digest.
     supercell
         Integers that make the rows of the supercell from those of the primitive cell, shape (3, 3).
     n_supercell_atoms
@@ -162,22 +162,69 @@ def phonons_of(
     arguments = (relax_settings, settings, symmetry_settings)
     record, _, change = _phonons(crystal, potential, *arguments, relaxed=relaxed)
     if compared_to is not None and record.dispersion is not None:
-        other, other_second, other_change = _phonons(crystal, compared_to, *arguments, relaxed=relaxed)
-        comparison = Comparison(potential=compared_to.name, status=other.status, reason=other.reason)
-        if other_second is not None:
-            frequencies = frequencies_of_other(record.dispersion, change, other_second, other_change)
-            if frequencies is None:
-                reason = "its relaxed crystal has another primitive cell, so that modes cannot be compared"
-                comparison = replace(comparison, status="failed", reason=reason)
-            else:
-                comparison = replace(
-                    comparison,
-                    frequencies_thz=frequencies,
-                    density=other.density,
-                    min_frequency_thz=other.min_frequency_thz,
-                )
-        record = replace(record, comparison=comparison)
+        other = _phonons(crystal, compared_to, *arguments, relaxed=relaxed)
+        record = replace(record, comparison=_compared(record.dispersion, change, compared_to.name, other))
     return replace(record, seconds=time.perf_counter() - start)
+
+
+def phonons_of_forces(
+    primitive: PrimitiveCrystal,
+    second: SecondOrder,
+    source: str,
+    relax_settings: RelaxSettings,
+    settings: PhononSettings,
+    symmetry_settings: ScreenSettings,
+    *,
+    compared_to: Potential | None = None,
+) -> PhononsRecord:
+    """Compute dispersion and density of states of a crystal whose forces were computed elsewhere.
+
+    Parameters
+    ----------
+    primitive, second
+        The crystal at rest and its force constants.
+    source
+        What stands in the place of the potential.
+    compared_to
+        A potential, which relaxes the crystal for itself and gives its frequencies at the same fractional q points.
+    """
+    if compared_to is not None:
+        require_elements(compared_to, primitive.crystal.elements)
+    start = time.perf_counter()
+    record = PhononsRecord(
+        id=primitive.crystal.id,
+        status="ok",
+        reason="",
+        crystal=primitive.crystal,
+        symmetry=symmetry(primitive.crystal, symmetry_settings),
+        potential=source,
+        potential_digest="",
+    )
+    record = _sampled(record, second, settings)
+    if compared_to is not None and record.dispersion is not None:
+        other = _phonons(primitive.crystal, compared_to, relax_settings, settings, symmetry_settings, relaxed=True)
+        record = replace(record, comparison=_compared(record.dispersion, np.eye(3), compared_to.name, other))
+    return replace(record, seconds=time.perf_counter() - start)
+
+
+def _compared(
+    along: Dispersion, change: np.ndarray, name: str, other: tuple[PhononsRecord, SecondOrder | None, np.ndarray]
+) -> Comparison:
+    """Return what `_phonons` found for another potential at the q points of a path."""
+    record, second, other_change = other
+    comparison = Comparison(potential=name, status=record.status, reason=record.reason)
+    if second is None:
+        return comparison
+    frequencies = frequencies_of_other(along, change, second, other_change)
+    if frequencies is None:
+        reason = "its relaxed crystal has another primitive cell, so that modes cannot be compared"
+        return replace(comparison, status="failed", reason=reason)
+    return replace(
+        comparison,
+        frequencies_thz=frequencies,
+        density=record.density,
+        min_frequency_thz=record.min_frequency_thz,
+    )
 
 
 def _phonons(
@@ -209,11 +256,7 @@ def _phonons(
         primitive = primitive_crystal(minimum.crystal, settings.stability.symprec_ang)
         change = np.rint(minimum.crystal.cell @ np.linalg.inv(primitive.crystal.cell))
         second = order2(primitive, potential, settings.force_constants)
-        along = dispersion(second, settings.path_spacing_per_ang)
-        density = density_of_states(second, settings.mesh_length_ang)
-        q_points = np.concatenate([along.q_points, density.q_points])
-        frequencies = np.concatenate([along.frequencies_thz, density.mode_frequencies_thz])
-        lowest = lowest_mode(second, q_points, frequencies, settings.stability)
+        return _sampled(replace(record, crystal=primitive.crystal), second, settings), second, change
     except TransportError as failure:
         return replace(record, status=failure.status, reason=failure.reason), None, np.eye(3)
     except InputError:
@@ -222,11 +265,19 @@ def _phonons(
         # one crystal on which a library gives up must not end the others
         reason = f"{type(error).__name__} in the phonon calculation: {error}"
         return replace(record, status="failed", reason=reason), None, np.eye(3)
-    record = replace(
+
+
+def _sampled(record: PhononsRecord, second: SecondOrder, settings: PhononSettings) -> PhononsRecord:
+    """Add to a record what the force constants give."""
+    along = dispersion(second, settings.path_spacing_per_ang)
+    density = density_of_states(second, settings.mesh_length_ang)
+    q_points = np.concatenate([along.q_points, density.q_points])
+    frequencies = np.concatenate([along.frequencies_thz, density.mode_frequencies_thz])
+    lowest = lowest_mode(second, q_points, frequencies, settings.stability)
+    return replace(
         record,
         status="unstable" if lowest.reason else "ok",
         reason=lowest.reason,
-        crystal=primitive.crystal,
         supercell=second.choice.matrix,
         n_supercell_atoms=second.choice.n_atoms,
         dispersion=along,
@@ -235,7 +286,6 @@ def _phonons(
         min_q_point=lowest.q_point,
         max_frequency_thz=float(frequencies.max()),
     )
-    return record, second, change
 
 
 def frequencies_of_other(

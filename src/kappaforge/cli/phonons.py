@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kappaforge.cli.files import read_crystals, spread
-from kappaforge.cli.options import AsJson, InputPaths, PotentialName, Workers
+from kappaforge.cli.options import INPUT_PATHS, AsJson, PotentialName, Workers
 from kappaforge.cli.terminal import out
-from kappaforge.errors import InputError
+from kappaforge.errors import InputError, KappaforgeError
 from kappaforge.files import file_stem
 from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from kappaforge.campaign.phonons import Comparison, PhononsRecord
+    from kappaforge.campaign.phonons import Comparison, PhononSettings, PhononsRecord
     from kappaforge.transport.dispersion import DensityOfStates
 
 
 def phonons(
-    paths: InputPaths,
+    paths: Annotated[list[Path] | None, INPUT_PATHS] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for figures (PNG, SVG) and arrays (CSV, JSON).")
     ] = None,
@@ -32,6 +32,10 @@ def phonons(
     compare: Annotated[
         str, typer.Option(help="A second potential, drawn on top at its own minimum of the same crystal.")
     ] = "",
+    forces: Annotated[
+        Path | None,
+        typer.Option(help="Folder of kappaforge displace with forces in it, of DFT for example, in place of FILES."),
+    ] = None,
     relax: Annotated[bool, typer.Option("--relax/--no-relax", help="Relax cell and positions first.")] = True,
     face_distance: Annotated[
         float, typer.Option(help="Least distance between opposite faces of the supercell, Å.")
@@ -43,7 +47,8 @@ def phonons(
 ) -> None:
     """Compute phonons of crystals: relax tightly, force constants, dispersion along the standard path, DOS.
 
-    Says whether each crystal is stable, and where its lowest mode is. Imaginary frequencies are negative.
+    Says whether each crystal is stable, and where its lowest mode is. Imaginary frequencies are negative. With --forces
+    and --compare a potential's modes lie over those of DFT; only the second order's supercells need forces.
     """
     from kappaforge.campaign import tasks
     from kappaforge.campaign.phonons import PhononSettings
@@ -54,18 +59,23 @@ def phonons(
     from kappaforge.screen.settings import ScreenSettings
     from kappaforge.transport.order_settings import ForceConstantSettings
 
-    if compare == potential:
-        raise InputError(f"--compare: give another potential than --potential, which is {potential!r} too")
-    crystals = read_crystals(paths)
-    elements = frozenset[str]().union(*(crystal.elements for crystal in crystals))
-    for name in filter(None, (potential, compare)):
-        require_elements(load(name), elements)
+    if bool(paths) == (forces is not None):
+        raise InputError("phonons: give FILES of crystals, or --forces FOLDER of kappaforge displace")
     settings = PhononSettings(ForceConstantSettings(fc2_face_distance_ang=face_distance), spacing, mesh_length)
-    arguments = [
-        (crystal, potential, compare or None, RelaxSettings(), settings, ScreenSettings(), relax)
-        for crystal in crystals
-    ]
-    records: list[PhononsRecord] = spread("phonons", tasks.compute_phonons, arguments, workers, quiet=as_json)
+    if forces is not None:
+        records = [_from_forces(forces, compare, settings)]
+    else:
+        if compare == potential:
+            raise InputError(f"--compare: give another potential than --potential, which is {potential!r} too")
+        crystals = read_crystals(paths or [])
+        elements = frozenset[str]().union(*(crystal.elements for crystal in crystals))
+        for name in filter(None, (potential, compare)):
+            require_elements(load(name), elements)
+        arguments = [
+            (crystal, potential, compare or None, RelaxSettings(), settings, ScreenSettings(), relax)
+            for crystal in crystals
+        ]
+        records = spread("phonons", tasks.compute_phonons, arguments, workers, quiet=as_json)
     names = unique_names([file_stem(record.id) for record in records])
     for name, record in zip(names, records, strict=True):
         written = _write(record, output / name) if output is not None else []
@@ -73,6 +83,24 @@ def phonons(
             print(_json(record))
         else:
             _show(record, written)
+
+
+def _from_forces(folder: Path, compare: str, settings: PhononSettings) -> PhononsRecord:
+    """Compute phonons from forces that were computed elsewhere."""
+    from kappaforge.campaign.displaced import read_second_order
+    from kappaforge.campaign.phonons import phonons_of_forces
+    from kappaforge.potentials.registry import load
+    from kappaforge.relax.settings import RelaxSettings
+    from kappaforge.screen.settings import ScreenSettings
+    from kappaforge.transport.failure import TransportError
+
+    try:
+        primitive, second = read_second_order(folder)
+    except TransportError as failure:
+        raise KappaforgeError(f"{folder}: {failure.status}: {failure.reason}") from None
+    other = load(compare) if compare else None
+    arguments = (RelaxSettings(), settings, ScreenSettings())
+    return phonons_of_forces(primitive, second, f"forces in {folder}", *arguments, compared_to=other)
 
 
 def _write(record: PhononsRecord, stem: Path) -> list[Path]:
