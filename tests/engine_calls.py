@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from kappaforge.engine.executors import THREAD_VARIABLES
+from kappaforge.engine.worker import end_with_parent
 
 
 def square(number: int) -> int:
@@ -39,3 +40,14 @@ def kill_manager_once(marker: str, number: int) -> int:
 def job() -> tuple[str, str, str]:
     """Return the job of SLURM that this worker is in, its partition and threads."""
     return os.environ["SLURM_JOB_ID"], os.environ["SLURM_JOB_PARTITION"], os.environ["OMP_NUM_THREADS"]
+
+
+def watch_parent_late(folder: str) -> None:
+    """Begin to watch the parent when the file "late" is there, then wait for the end."""
+    pid = Path(folder) / "pid.new"
+    pid.write_text(str(os.getpid()))
+    pid.rename(Path(folder) / "pid")
+    while not (Path(folder) / "late").exists():
+        time.sleep(0.05)
+    end_with_parent()
+    time.sleep(120)

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,13 @@ def test_workers_keep_to_their_threads() -> None:
     assert results({"a": Call(thread_settings, ())}, settings) == {"a": dict.fromkeys(THREAD_VARIABLES, "3")}
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_workers_end_when_their_driver_is_killed(tmp_path) -> None:
     script = tmp_path / "driver.py"
     script.write_text(
@@ -125,10 +133,26 @@ def test_workers_end_when_their_driver_is_killed(tmp_path) -> None:
     worker = int(driver.stdout.readline())
     driver.kill()
     driver.wait()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not Path(f"/proc/{worker}").exists()
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def test_worker_ends_when_its_driver_was_killed_before_it_began_to_watch(tmp_path) -> None:
+    script = (
+        "import multiprocessing, sys, engine_calls\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context('spawn')\n"
+        "    context.Process(target=engine_calls.watch_parent_late, args=(sys.argv[1],)).start()\n"
+    )
+    path = tmp_path / "driver.py"
+    path.write_text(script)
+    pid, late = tmp_path / "pid", tmp_path / "late"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen([sys.executable, str(path), str(tmp_path)], env=environment) as driver:
+        wait_for(pid.exists)
+        driver.kill()
+    late.touch()
+    worker = int(pid.read_text())
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())
 
 
 def test_unknown_executor_is_refused_with_a_suggestion() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import pickle
 import signal
@@ -66,7 +67,9 @@ def work_in_group(call: Call, time_limit_s: float) -> Done | Raised:
 def end_with_parent(*, whole_group: bool = False) -> None:
     """End this process once its parent is gone: one that was killed with -9 cannot tell it to."""
     if not any(thread.name == "end-with-parent" for thread in threading.enumerate()):
-        arguments = (os.getppid(), whole_group)
+        # the one that started it: when that was killed meanwhile, the present parent is somebody else
+        starter = multiprocessing.parent_process()
+        arguments = (os.getppid() if starter is None else starter.pid, whole_group)
         threading.Thread(target=_watch_parent, args=arguments, name="end-with-parent", daemon=True).start()
 
 
