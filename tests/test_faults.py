@@ -31,6 +31,7 @@ def test_full_disk_hanging_and_killed_processes_change_nothing(faults, tmp_path:
     nothing = {"rows_differing": 0, "tasks_lost": 0, "tasks_too_many": 0}
     assert faults.differences(run, expected) == {"rows": len(rows), **nothing}
     assert len(tasks) == len(set(tasks))
+    assert faults.left_behind(run) == 0
 
 
 def test_potential_that_raises_on_one_crystal_of_a_batch_costs_that_crystal_alone(
