@@ -101,11 +101,11 @@ def read_forces(folder: Path) -> tuple[PrimitiveCrystal, SecondOrder, ThirdOrder
     return displaced.primitive, solve2(displaced.second, second), solve3(displaced.third, third)
 
 
-def read_second_order(folder: Path) -> tuple[PrimitiveCrystal, SecondOrder]:
-    """Make force constants of second order like `read_forces`; only supercells of that order need forces."""
+def read_second_order(folder: Path) -> tuple[Displaced, SecondOrder]:
+    """Return the plans and make force constants of second order like `read_forces`; only that order needs forces."""
     displaced = _read_plan(folder)
     (second,) = _forces_of(folder, [displaced.second])
-    return displaced.primitive, solve2(displaced.second, second)
+    return displaced, solve2(displaced.second, second)
 
 
 def _forces_of(folder: Path, plans: Sequence[Plan]) -> list[np.ndarray]:

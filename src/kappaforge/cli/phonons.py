@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,7 +49,8 @@ def phonons(
     """Compute phonons of crystals: relax tightly, force constants, dispersion along the standard path, DOS.
 
     Says whether each crystal is stable, and where its lowest mode is. Imaginary frequencies are negative. With --forces
-    and --compare a potential's modes lie over those of DFT; only the second order's supercells need forces.
+    and --compare a potential's modes, in the same supercell, lie over those of DFT; only supercells of second order
+    need forces.
     """
     from kappaforge.campaign import tasks
     from kappaforge.campaign.phonons import PhononSettings
@@ -95,12 +97,14 @@ def _from_forces(folder: Path, compare: str, settings: PhononSettings) -> Phonon
     from kappaforge.transport.failure import TransportError
 
     try:
-        primitive, second = read_second_order(folder)
+        displaced, second = read_second_order(folder)
     except TransportError as failure:
         raise KappaforgeError(f"{folder}: {failure.status}: {failure.reason}") from None
     other = load(compare) if compare else None
+    # what supercells do to frequencies is no difference between potential and forces
+    settings = replace(settings, force_constants=displaced.settings)
     arguments = (RelaxSettings(), settings, ScreenSettings())
-    return phonons_of_forces(primitive, second, f"forces in {folder}", *arguments, compared_to=other)
+    return phonons_of_forces(displaced.primitive, second, f"forces in {folder}", *arguments, compared_to=other)
 
 
 def _write(record: PhononsRecord, stem: Path) -> list[Path]:
