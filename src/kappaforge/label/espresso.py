@@ -59,7 +59,7 @@ class EspressoLabeler:
     """See `kappaforge.label.base.Labeler`; one process of pw.x for each crystal.
 
     A process kept alive through its socket would save a van-der-Waals functional its kernel table, but carries basis,
-    symmetry and k points of its first crystal to all others; ``docs/method.md`` has the measurement.
+    symmetry and k points of its first crystal to all others; ``docs/method/labels.md`` has the measurement.
 
     The command comes from ASE's configuration, section ``espresso`` (there also ``pseudo_dir``); without one it is
     ``pw.x``.
