@@ -3,7 +3,7 @@
 export OMP_NUM_THREADS ?= 1
 RUN ?= runs/demo
 
-.PHONY: demo test slow-test
+.PHONY: demo test slow-test docs
 
 demo:
 	@tools/environment
@@ -11,12 +11,16 @@ demo:
 	@.venv/bin/kappaforge run $(RUN)
 
 test:
-	@tools/environment test cluster sevenn gpaw espresso
+	@tools/environment test docs cluster sevenn gpaw espresso
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
 
 slow-test:
-	@tools/environment test cluster slurm sevenn gpaw espresso
+	@tools/environment test docs cluster slurm sevenn gpaw espresso
 	.venv/bin/pytest -m slow
+
+docs:
+	@tools/environment docs
+	.venv/bin/python -m sphinx -W --keep-going -b html docs build/docs
