@@ -33,7 +33,7 @@ class Memo:
     def __init__(self, folder: RunFolder, engine: EngineSettings, progress: Progress) -> None:
         self._folder = folder
         self._engine = Engine(engine, folder.path / "parsl")
-        self._progress = progress
+        self.progress = progress
         self._position = 0
 
     def __enter__(self) -> Self:
@@ -74,7 +74,7 @@ class Memo:
             self._folder.record_progress(now, self._position)
 
         note()
-        self._progress.start(step, len(calls), found)
+        self.progress.start(step, len(calls), found)
         for finished in self._engine.run(missing, pool):
             self._folder.put(finished.key, step, finished.result, finished.seconds)
             for file in extra[finished.key]:
@@ -83,7 +83,7 @@ class Memo:
             results[finished.key] = self._folder.get(finished.key)
             outcomes.update(statuses(finished.result))
             note()
-            self._progress.advance(step)
+            self.progress.advance(step)
         self._position += 1
         return [results[key] for key in keys]
 

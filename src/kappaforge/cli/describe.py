@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from kappaforge.cli.files import read_crystals
+from kappaforge.cli.machine import show_json
 from kappaforge.cli.options import AsJson, InputPaths, Seed
-from kappaforge.cli.terminal import out, show_json
+from kappaforge.cli.terminal import out
 
 
 def describe(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kappaforge.cli.files import read_crystals
-from kappaforge.cli.options import PotentialName, Seed
+from kappaforge.cli.machine import show_json
+from kappaforge.cli.options import AsOneJson, PotentialName, Seed
 from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError, KappaforgeError
 from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
     from kappaforge.crystal import Crystal
+    from kappaforge.transport.displaced import Displaced
 
 DFT_MS_PER_ATOM = 1e6
 """What --way auto takes forces to cost, so that fewer supercells always win."""
@@ -57,6 +59,7 @@ def displace(
     kspacing: Annotated[
         float, typer.Option("--kspacing", help="vasp: largest distance of k points, Å⁻¹ with 2π.")
     ] = 0.15,
+    as_json: AsOneJson = False,
 ) -> None:
     """Write the displaced supercells whose forces give κ, to compute them with DFT.
 
@@ -95,6 +98,9 @@ def displace(
         ),
     )
     crystal = displaced.primitive.crystal
+    if as_json:
+        show_json([_content(displaced, output, format)])
+        return
     out.print(f"{crystal.id}  {crystal.formula}, space group {displaced.primitive.space_group_number}", highlight=False)
     for plan in displaced.plans:
         out.print(
@@ -109,6 +115,26 @@ def displace(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _content(displaced: Displaced, folder: Path, format: str) -> dict[str, Any]:
+    from kappaforge.campaign.displaced import PLAN, VASP
+
+    names = [PLAN, *(f"supercells-order{plan.order}.extxyz" for plan in displaced.plans)]
+    names += [VASP] if format == "vasp" else []
+    plans = [
+        {"order": plan.order, "supercells": len(plan.supercells), "atoms": len(plan.supercell), "way": plan.way}
+        for plan in displaced.plans
+    ]
+    return {
+        "id": displaced.primitive.crystal.id,
+        "formula": displaced.primitive.crystal.formula,
+        "status": "ok",
+        "reason": "",
+        "space_group_number": displaced.primitive.space_group_number,
+        "plans": plans,
+        "written": {name: folder / name for name in names},
+    }
 
 
 def _relaxed(crystal: Crystal, potential: str) -> Crystal:

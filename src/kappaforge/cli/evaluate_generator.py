@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kappaforge.cli.files import read_crystals
-from kappaforge.cli.options import PotentialName, Seed, Workers
-from kappaforge.cli.terminal import Bars, out, show_table
+from kappaforge.cli.files import memory, read_crystals
+from kappaforge.cli.machine import show_json
+from kappaforge.cli.options import AsOneJson, PotentialName, Seed, Workers
+from kappaforge.cli.terminal import out, show_table
 from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def evaluate_generator(
     steps: Annotated[int, typer.Option(min=0, help="Predictions per crystal; 0 for the generator's own number.")] = 0,
     seed: Seed = 0,
     workers: Workers = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsOneJson = False,
 ) -> None:
     """Judge a generator: validity, coverage and matches of its raw crystals; the yield of distinct, symmetric ones.
 
@@ -55,11 +55,8 @@ def evaluate_generator(
     """
     from kappaforge.campaign.evaluate_generator import evaluate_generator as evaluate
     from kappaforge.campaign.evaluation import EvaluationSettings
-    from kappaforge.campaign.memo import Memo
-    from kappaforge.engine.settings import EngineSettings
     from kappaforge.generate.settings import GenerateSettings
     from kappaforge.potentials.registry import load
-    from kappaforge.store.run_folder import RunFolder
 
     settings = GenerateSettings(
         generator=generator,
@@ -69,9 +66,7 @@ def evaluate_generator(
         steps=steps,
     )
     training, unseen = read_crystals(data or []), read_crystals(test or [])
-    run.mkdir(parents=True, exist_ok=True)
-    engine = EngineSettings(workers=workers)
-    with RunFolder.open(run, write=True) as folder, Bars(quiet=as_json) as bars, Memo(folder, engine, bars) as memo:
+    with memory(run, workers, quiet=as_json) as memo:
         evaluation = evaluate(
             memo,
             settings,
@@ -83,7 +78,7 @@ def evaluate_generator(
             evaluation=EvaluationSettings(seed=seed),
         )
     if as_json:
-        print(json.dumps(evaluation.to_json(), ensure_ascii=False, allow_nan=False))
+        show_json([evaluation.to_json()])
     else:
         _show(evaluation)
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kappaforge.cli.options import RunPath
+from kappaforge.cli.machine import show_json
+from kappaforge.cli.options import AsOneJson, RunPath
 from kappaforge.cli.terminal import show_paths
 from kappaforge.errors import InputError, suggestion
 
@@ -27,6 +28,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here: a file, or for CIF a folder.")
     ] = None,
+    as_json: AsOneJson = False,
 ) -> None:
     """Write all crystals of a run as they stand, each with what is known of it."""
     if format not in FILES:
@@ -54,7 +56,10 @@ def export(
             write_text(target, optimade_json(rows, crystals))
     except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from None
-    show_paths({f"{len(rows)} crystals": target})
+    if as_json:
+        show_json([{"format": format, "crystals": len(rows), "written": {target.name: target}}])
+    else:
+        show_paths({f"{len(rows)} crystals": target})
 
 
 _NAMES = ("id", "source")

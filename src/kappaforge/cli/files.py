@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kappaforge.cli.terminal import Bars
-from kappaforge.crystal import Crystal
-from kappaforge.engine.settings import EngineSettings
+from kappaforge.errors import InputError
 
 if TYPE_CHECKING:
     from kappaforge.campaign.error_bar import Run
+    from kappaforge.campaign.memo import Memo
+    from kappaforge.crystal import Crystal
 
 
 def read_crystals(paths: Sequence[Path]) -> list[Crystal]:
@@ -39,6 +40,7 @@ def spread(
     A single task runs in this process.
     """
     from kappaforge.engine.run import Engine
+    from kappaforge.engine.settings import EngineSettings
     from kappaforge.engine.worker import Call
 
     engine = EngineSettings("in-process" if len(arguments) == 1 else "processes", workers=workers)
@@ -60,10 +62,23 @@ def task_runner(folder: Path | None, workers: int, *, quiet: bool) -> Iterator[R
             step, function, arguments, workers, quiet=quiet
         )
         return
+    with memory(folder, workers, quiet=quiet) as memo:
+        yield memo.map
+
+
+@contextmanager
+def memory(folder: Path, workers: int, *, quiet: bool) -> Iterator[Memo]:
+    """Open the folder that keeps what a command computes, made where it is missing, and show progress."""
     from kappaforge.campaign.memo import Memo
+    from kappaforge.engine.settings import EngineSettings
     from kappaforge.store.run_folder import RunFolder
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"--run: {folder} is a file, or in one; give a folder") from None
+    except OSError as error:
+        raise InputError(f"--run: {folder} cannot be made ({error.strerror}); give another folder") from None
     engine = EngineSettings(workers=workers)
     with RunFolder.open(folder, write=True) as opened, Bars(quiet=quiet) as bars, Memo(opened, engine, bars) as memo:
-        yield memo.map
+        yield memo

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from kappaforge.cli.files import spread, write_crystals
+from kappaforge.cli.machine import show_json
 from kappaforge.cli.options import AsJson, Seed, Workers
-from kappaforge.cli.terminal import err, out, show_json
+from kappaforge.cli.terminal import err, out
 from kappaforge.errors import InputError
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ import typer
 
 from kappaforge.cli.files import read_crystals, task_runner, write_crystals
 from kappaforge.cli.kappa_text import kappa_details, show_candidate
+from kappaforge.cli.machine import keep_stdout, show_json, show_text
 from kappaforge.cli.members import members_of
 from kappaforge.cli.options import INPUT_PATHS, AsJson, OutputPath, PotentialName, Workers
 from kappaforge.errors import InputError, KappaforgeError
@@ -76,7 +76,9 @@ def kappa(
     ] = False,
     workers: Workers = 0,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table of comma-separated values.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", callback=keep_stdout, help="Print a table of comma-separated values.")
+    ] = False,
 ) -> None:
     """Compute κ of crystals: relax tightly, check stability, third-order force constants, transport equation.
 
@@ -94,8 +96,6 @@ def kappa(
     from kappaforge.transport.order_settings import ForceConstantSettings
     from kappaforge.transport.settings import KappaSettings
 
-    if run is not None and run.exists() and not run.is_dir():
-        raise InputError(f"--run: {run} is a file; give a folder")
     if method == "paper" and (
         collisions != "tetrahedra" or way != "auto" or fc2_distance != 10.5 or fc3_distance != 8.7
     ):
@@ -174,11 +174,12 @@ def kappa(
     if output is not None:
         write_crystals([record.crystal for record in records], output)
     if as_json:
-        for record, bar in zip(records, bars, strict=True):
-            row = row_of_candidate(record, bar).to_dict()
-            print(json.dumps(row | kappa_details(record, bar), allow_nan=False))
+        show_json(
+            row_of_candidate(record, bar).to_dict() | kappa_details(record, bar)
+            for record, bar in zip(records, bars, strict=True)
+        )
     elif as_csv:
-        print(to_csv([row_of_candidate(record, bar) for record, bar in zip(records, bars, strict=True)]), end="")
+        show_text(to_csv([row_of_candidate(record, bar) for record, bar in zip(records, bars, strict=True)]))
     else:
         for record, bar in zip(records, bars, strict=True):
             show_candidate(record, bar)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kappaforge.cli.files import read_crystals
-from kappaforge.cli.options import InputPaths, Workers
-from kappaforge.cli.terminal import Bars, out
+from kappaforge.cli.files import memory, read_crystals
+from kappaforge.cli.machine import show_json
+from kappaforge.cli.options import AsJson, InputPaths, Workers
+from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError, KappaforgeError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def label(
     ] = None,
     collect: Annotated[bool, typer.Option("--collect", help="Start nothing; hand over what is finished.")] = False,
     workers: Workers = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Label crystals, each once: run it again after any interruption and it goes on.
 
@@ -44,8 +46,7 @@ def label(
     could be labelled is the exit code 1.
     """
     from kappaforge.campaign import tasks
-    from kappaforge.campaign.memo import Memo, stored
-    from kappaforge.engine.settings import EngineSettings
+    from kappaforge.campaign.memo import stored
     from kappaforge.label.dataset import read_labels, same_engine
     from kappaforge.label.registry import load
     from kappaforge.label.settings import LabelSettings
@@ -62,25 +63,27 @@ def label(
         with RunFolder.open(run) as folder:
             labels = stored(folder, "label", 1, arguments, fingerprint)
     else:
-        run.mkdir(parents=True, exist_ok=True)
-        spread = EngineSettings(workers=workers)
-        with RunFolder.open(run, write=True) as folder, Bars() as bars, Memo(folder, spread, bars) as memo:
+        with memory(run, workers, quiet=as_json) as memo:
             labels = memo.map("label", 1, tasks.label, arguments, fingerprint)
     known = taken | {each.crystal.digest: each for each in labels}
     found = [known[crystal.digest] for crystal in crystals if crystal.digest in known]
-    hand_over(found, output)
+    hand_over(found, output, as_json=as_json)
     if found and all(each.status != "ok" for each in found):
         raise KappaforgeError(f"none of {len(found)} crystals could be labelled; the reasons are above")
 
 
-def hand_over(labels: Sequence[Label], output: Path | None) -> None:
-    """Print which labels failed and why, and write the others where `output` is given."""
+def hand_over(labels: Sequence[Label], output: Path | None, *, as_json: bool) -> None:
+    """Print which labels failed and why, or all of them as JSON; write the good ones where `output` is given."""
+    from kappaforge.cli.rows import label_content
     from kappaforge.label.dataset import write_labels
 
-    for each in labels:
-        if each.status != "ok":
-            out.print(f"{each.id}: {each.status}: {each.reason}", highlight=False)
     good = [each for each in labels if each.status == "ok"]
     if output is not None:
         write_labels(good, output)
+    if as_json:
+        show_json(map(label_content, labels))
+        return
+    for each in labels:
+        if each.status != "ok":
+            out.print(f"{each.id}: {each.status}: {each.reason}", highlight=False)
     out.print(f"{len(good)} of {len(labels)} labelled" + (f", in {output}" if output else ""), highlight=False)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kappaforge.cli.files import read_crystals
+from kappaforge.cli.files import memory, read_crystals
+from kappaforge.cli.machine import show_json
 from kappaforge.cli.members import members_of
 from kappaforge.cli.options import AsJson, InputPaths, PotentialName, Workers
-from kappaforge.cli.terminal import Bars, out, show_json
+from kappaforge.cli.terminal import out
 from kappaforge.potentials.settings import DEFAULT
 
 if TYPE_CHECKING:
@@ -41,23 +42,18 @@ def ladder(
     from rich.table import Table
 
     from kappaforge.campaign.ladder import LadderSettings, climb
-    from kappaforge.campaign.memo import Memo
     from kappaforge.cli.rows import row_of_candidate
-    from kappaforge.engine.settings import EngineSettings
     from kappaforge.potentials.base import require_elements
     from kappaforge.potentials.registry import load
     from kappaforge.relax.settings import RelaxSettings
     from kappaforge.screen.settings import ScreenSettings
-    from kappaforge.store.run_folder import RunFolder
     from kappaforge.transport.error_settings import ErrorBarSettings
     from kappaforge.transport.settings import KappaSettings
 
     crystals = read_crystals(paths)
     loaded = load(potential)
     require_elements(loaded, frozenset().union(*(crystal.elements for crystal in crystals)))
-    run.mkdir(parents=True, exist_ok=True)
-    engine = EngineSettings(workers=workers)
-    with RunFolder.open(run, write=True) as folder, Bars(quiet=as_json) as bars, Memo(folder, engine, bars) as memo:
+    with memory(run, workers, quiet=as_json) as memo:
         climbed = climb(
             memo,
             crystals,

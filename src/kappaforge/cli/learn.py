@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kappaforge.cli.files import read_crystals
-from kappaforge.cli.options import InputPaths, Workers
-from kappaforge.cli.terminal import Bars, show_paths
+from kappaforge.cli.files import memory, read_crystals
+from kappaforge.cli.machine import show_json
+from kappaforge.cli.options import AsOneJson, InputPaths, Workers
+from kappaforge.cli.terminal import show_paths
 
 
 def learn(
@@ -30,18 +31,16 @@ def learn(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Decides subsets, weights and displacements.")] = None,
     workers: Workers = 0,
+    as_json: AsOneJson = False,
 ) -> None:
     """Ask for labels where a committee disagrees, until it agrees on all crystals; run it again after a kill."""
     from kappaforge.campaign.learning import School, hand_over, published
-    from kappaforge.campaign.memo import Memo
     from kappaforge.config import CampaignSettings, load_campaign
     from kappaforge.describe.soap import average_soap
-    from kappaforge.engine.settings import EngineSettings
     from kappaforge.files import write_text
     from kappaforge.label.settings import NO_LABELER
     from kappaforge.report.canvas import save
     from kappaforge.report.learning import uncertainty_csv, uncertainty_figure
-    from kappaforge.store.run_folder import RunFolder
 
     chosen = load_campaign(settings) if settings else CampaignSettings()
     named = labeler or ("gpaw" if chosen.label.labeler == NO_LABELER else chosen.label.labeler)
@@ -52,10 +51,8 @@ def learn(
     }
     chosen = chosen.model_copy(update=changes)
     crystals = read_crystals(paths)
-    run.mkdir(parents=True, exist_ok=True)
-    engine = EngineSettings(workers=workers)
-    with RunFolder.open(run, write=True) as folder, Bars() as bars, Memo(folder, engine, bars) as memo:
-        school = School(chosen, memo, bars)
+    with memory(run, workers, quiet=as_json) as memo:
+        school = School(chosen, memo, memo.progress)
         features = average_soap(crystals, chosen.describe)
         lessons = school.learn(crystals, school.first_lessons(crystals, features))
         school.calibrate(lessons)
@@ -64,4 +61,9 @@ def learn(
     written.append(write_text(run / "learned" / "uncertainty.csv", uncertainty_csv(rounds)))
     figure = uncertainty_figure(rounds, chosen.learn.threshold_mev_per_atom)
     written += save(figure, run / "learned" / "uncertainty")
-    show_paths({path.name: path for path in written})
+    files = {path.name: path for path in written}
+    if as_json:
+        turns = [asdict(turn) for turn in rounds]
+        show_json([{"labels": len(lessons.labels), "asked": lessons.asked, "rounds": turns, "written": files}])
+    else:
+        show_paths(files)

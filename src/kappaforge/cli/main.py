@@ -5,8 +5,8 @@ The files import the steps inside their functions, so that ``--help`` does not w
 
 from __future__ import annotations
 
-import errno
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -33,9 +33,8 @@ from kappaforge.cli import (
     train_generator,
     vasp,
 )
-from kappaforge.errors import InputError, KappaforgeError
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from kappaforge.cli.ending import INTERRUPTED, ending
+from kappaforge.cli.machine import stdout_given_back
 
 app = typer.Typer(
     name="kappaforge",
@@ -86,19 +85,17 @@ def common(
 def main() -> None:
     """Run the command line; exits with 0, 1 (it failed), 2 (bad input) or 130 (interrupted)."""
     try:
-        app()
-    except InputError as error:
-        sys.exit(_complain(error, 2))
-    except KappaforgeError as error:
-        sys.exit(_complain(error, 1))
-    except OSError as error:
-        if error.errno not in FULL_DISK:
+        with stdout_given_back():
+            app()
+    except SystemExit as end:
+        if end.code != INTERRUPTED:  # typer says nothing of an interruption
             raise
-        sys.exit(_complain(f"{error.strerror}: make room on the disk, then run the same command again", 1))
-    except KeyboardInterrupt:
-        sys.exit(_complain("interrupted; what was finished is kept, run the same command again to go on", 130))
+        _end(KeyboardInterrupt())
+    except (Exception, KeyboardInterrupt) as error:
+        _end(error)
 
 
-def _complain(message: object, code: int) -> int:
+def _end(error: BaseException) -> NoReturn:
+    code, message = ending(error)
     print(f"kappaforge: {message}", file=sys.stderr)
-    return code
+    sys.exit(code)

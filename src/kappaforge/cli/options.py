@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from kappaforge.cli.machine import keep_stdout
+
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
 INPUT_PATHS = typer.Argument(
     metavar="FILES...", help="CIF, POSCAR, extXYZ, .res or CDVAE csv files, or folders of them."
@@ -18,6 +20,11 @@ OutputPath = Annotated[
 PotentialName = Annotated[
     str, typer.Option("--potential", "-p", help="carbon, brenner, tersoff, 7net-0, or ase:module.path:factory (ASE).")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per crystal and nothing else.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=keep_stdout, help="Print one JSON object per crystal and nothing else.")
+]
+AsOneJson = Annotated[
+    bool, typer.Option("--json", callback=keep_stdout, help="Print one JSON object and nothing else.")
+]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=0, help="Worker processes; 0 for one per core.")]
 Seed = Annotated[int, typer.Option("--seed", "-s", min=0, help="Seed of everything random.")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kappaforge.cli.files import read_crystals, spread
+from kappaforge.cli.machine import plain, show_json
 from kappaforge.cli.options import INPUT_PATHS, AsJson, PotentialName, Workers
 from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError, KappaforgeError
@@ -82,7 +83,7 @@ def phonons(
     for name, record in zip(names, records, strict=True):
         written = _write(record, output / name) if output is not None else []
         if as_json:
-            print(_json(record))
+            show_json([_content(record)])
         else:
             _show(record, written)
 
@@ -113,7 +114,7 @@ def _write(record: PhononsRecord, stem: Path) -> list[Path]:
     from kappaforge.report.canvas import save
     from kappaforge.report.phonons import density_csv, density_figure, dispersion_csv, dispersion_figure
 
-    paths = [write_text(_named(stem, "phonons.json"), _json(record) + "\n")]
+    paths = [write_text(_named(stem, "phonons.json"), json.dumps(plain(_content(record)), ensure_ascii=False) + "\n")]
     along, density, other = record.dispersion, record.density, record.comparison
     if along is None or density is None:
         return paths
@@ -137,8 +138,8 @@ def _named(stem: Path, ending: str) -> Path:
     return stem.with_name(f"{stem.name}-{ending}")
 
 
-def _json(record: PhononsRecord) -> str:
-    """Return all of it as one JSON object; what is not known is null."""
+def _content(record: PhononsRecord) -> dict[str, Any]:
+    """Return all of it, ready for JSON; what is not known is None."""
     along, density, other = record.dispersion, record.density, record.comparison
     content: dict[str, Any] = {
         "id": record.id,
@@ -186,7 +187,7 @@ def _json(record: PhononsRecord) -> str:
         }
         if along is not None and other.frequencies_thz is not None:
             content["comparison"] |= _differences(along.frequencies_thz, other.frequencies_thz)
-    return json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return content
 
 
 def _density(density: DensityOfStates) -> dict[str, Any]:

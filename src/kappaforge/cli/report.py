@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kappaforge.cli.machine import show_json
 from kappaforge.cli.options import AsJson, RunPath
-from kappaforge.cli.terminal import out, show_json, show_paths, show_table
+from kappaforge.cli.terminal import out, show_paths, show_table
 from kappaforge.errors import InputError
 
 if TYPE_CHECKING:

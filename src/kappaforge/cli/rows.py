@@ -7,6 +7,7 @@ from typing import Any
 from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
 from kappaforge.campaign.error_bar import ErrorBar, error_columns
 from kappaforge.crystal import Crystal
+from kappaforge.label.base import Label
 from kappaforge.relax.relaxer import RelaxRecord
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.screen.symmetry import SymmetryRecord, symmetry
@@ -38,6 +39,20 @@ def row_of_relaxation(record: RelaxRecord, potential: str) -> Row:
         potential=potential,
         seconds=record.seconds,
     )
+
+
+def label_content(label: Label) -> dict[str, Any]:
+    """Return the columns of a labelled crystal and what no row has a place for: all that the engine said of it."""
+    energy = None if label.energy_ev is None else label.energy_ev / len(label.crystal)
+    row = row_of_crystal(
+        label.crystal, energy_ev_per_atom=energy, status=label.status, reason=label.reason, seconds=label.seconds
+    )
+    return row.to_dict() | {
+        "engine": label.engine,
+        "energy_ev": label.energy_ev,
+        "forces_ev_per_ang": label.forces_ev_per_ang,
+        "stress_ev_per_ang3": label.stress_ev_per_ang3,
+    }
 
 
 def row_of_candidate(record: CandidateRecord, bar: ErrorBar | None = None, **known: Any) -> Row:

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from kappaforge.cli.files import read_crystals, write_crystals
+from kappaforge.cli.machine import show_json
 from kappaforge.cli.options import AsJson, InputPaths, OutputPath
-from kappaforge.cli.terminal import out, show_json
+from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError, suggestion
 
 

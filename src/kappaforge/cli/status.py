@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kappaforge.cli.options import AsJson, RunPath
-from kappaforge.cli.terminal import out
+from kappaforge.cli.machine import show_json
+from kappaforge.cli.options import AsOneJson, RunPath
+from kappaforge.cli.terminal import duration, out
 
 if TYPE_CHECKING:
     from kappaforge.store.driver import Driver
     from kappaforge.store.run_folder import StepProgress
 
 
-def status(path: RunPath, as_json: AsJson = False) -> None:
+def status(path: RunPath, as_json: AsOneJson = False) -> None:
     """Show who drives the run, the tasks of each step, rate and remaining time, and why crystals left."""
     from rich.table import Table
 
@@ -36,7 +36,7 @@ def status(path: RunPath, as_json: AsJson = False) -> None:
     if as_json:
         steps = [_plain(step) for step in progress]
         who = None if driver is None else {"pid": driver.pid, "host": driver.host, "alive": driver.alive}
-        print(json.dumps({"driver": who, "steps": steps, "seconds": seconds, "crystals": counts, "discards": discards}))
+        show_json([{"driver": who, "steps": steps, "seconds": seconds, "crystals": counts, "discards": discards}])
         return
     out.print(_driven(driver, progress), highlight=False)
     running = driver is not None and driver.alive is not False
@@ -49,7 +49,7 @@ def status(path: RunPath, as_json: AsJson = False) -> None:
             _counted(step.outcomes),
             f"{seconds.get(step.step, 0.0):.1f}",
             f"{rate * 60:.3g}" if rate else "",
-            _duration(remaining) if running and remaining else "",
+            duration(remaining) if running and remaining else "",
         )
     out.print(table)
     crystals = Table("after", "crystals", "left here because of")
@@ -72,7 +72,7 @@ def _plain(step: StepProgress) -> dict[str, Any]:
 def _driven(driver: Driver | None, progress: list[StepProgress]) -> str:
     """Say whether somebody is at work; the last sign of it is that of the last task that was finished."""
     last = max((step.updated_at for step in progress), default=0.0)
-    ago = f", the last task was finished {_duration(time.time() - last)} ago" if last else ""
+    ago = f", the last task was finished {duration(time.time() - last)} ago" if last else ""
     if driver is None:
         return f"not running{ago}"
     if driver.alive is None:
@@ -82,10 +82,3 @@ def _driven(driver: Driver | None, progress: list[StepProgress]) -> str:
 
 def _counted(numbers: Mapping[str, int]) -> str:
     return "; ".join(f"{reason}: {n}" for reason, n in numbers.items())
-
-
-def _duration(seconds: float) -> str:
-    """Return a time to two figures that matter, such as ``42 s``, ``5 min`` or ``3.2 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kappaforge.cli.options import Seed
+from kappaforge.cli.machine import show_json
+from kappaforge.cli.options import AsOneJson, Seed
 from kappaforge.cli.terminal import Bars, out
 from kappaforge.errors import InputError
 
@@ -26,6 +27,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the labels.")] = None,
     seed: Seed = 0,
+    as_json: AsOneJson = False,
 ) -> None:
     """Train a model, or go on training one; run it again after a kill and it goes on from the last whole epoch."""
     from kappaforge.config import CampaignSettings, load_campaign
@@ -43,7 +45,7 @@ def train(
     held_out = read_labels(validation) if validation else []
     model = allegro_start(start, preset)
     checkpoint = output.with_suffix(".checkpoint")
-    with Bars() as bars:
+    with Bars(quiet=as_json) as bars:
         bars.start("train", training.epochs, 0)
         done = fit(
             learned,
@@ -58,6 +60,9 @@ def train(
     write_model(done.model, output)
     checkpoint.unlink()
     errors = done.log[done.epoch - 1]
+    if as_json:
+        show_json([asdict(errors) | {"epochs": len(done.log), "labels": len(learned), "written": {"model": output}}])
+        return
     out.print(
         f"epoch {done.epoch} of {len(done.log)}: energy MAE {errors.energy_mae_mev_per_atom:.1f} meV/atom, "
         f"force RMSE {errors.force_rmse_mev_per_ang:.0f} meV/Å on the training set"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kappaforge.cli.files import read_crystals
-from kappaforge.cli.options import InputPaths, Seed
+from kappaforge.cli.machine import show_json
+from kappaforge.cli.options import AsOneJson, InputPaths, Seed
 from kappaforge.cli.terminal import Bars, out
 from kappaforge.errors import InputError
 
@@ -34,6 +35,7 @@ def train_generator(
     device: Annotated[str, typer.Option("--device", help="Where torch computes: cpu or cuda.")] = "cpu",
     log: Annotated[Path | None, typer.Option("--log", help="Write the losses of each epoch here (csv).")] = None,
     seed: Seed = 0,
+    as_json: AsOneJson = False,
 ) -> None:
     """Train a generator, or go on training one; run it again after a kill and it goes on from the last whole epoch.
 
@@ -53,7 +55,7 @@ def train_generator(
     training = TrainingSettings(epochs, batch_size, learning_rate, schedule, device=device)
     checkpoint = output.with_suffix(".checkpoint")
     rows: list[EpochLosses] = []
-    with Bars() as bars:
+    with Bars(quiet=as_json) as bars:
         bars.start("train", epochs, 0)
 
         def on_epoch(losses: EpochLosses) -> None:
@@ -75,6 +77,9 @@ def train_generator(
     generator.card["files"] = ", ".join(path.name for path in data)
     generator.save(output)
     checkpoint.unlink(missing_ok=True)
+    if as_json:
+        show_json([{"card": generator.card, "written": {"generator": output}}])
+        return
     out.print(f"{generator.card['last losses']}; generator in {output}", highlight=False, soft_wrap=True)
 
 
