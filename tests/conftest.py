@@ -10,6 +10,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.io import write
 
 from kappaforge.crystal import Crystal
 
@@ -28,6 +29,14 @@ def shared_data() -> Path:
 def diamond() -> Crystal:
     """Diamond in its primitive cell."""
     return Crystal.from_ase(bulk("C", "diamond", a=3.567), id="diamond", source="test")
+
+
+@pytest.fixture
+def poscar(tmp_path: Path) -> Path:
+    """Diamond in a file."""
+    path = tmp_path / "POSCAR"
+    write(path, bulk("C", "diamond", a=3.56), format="vasp")
+    return path
 
 
 @pytest.fixture

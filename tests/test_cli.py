@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,46 +9,13 @@ import pytest
 from ase.build import bulk
 from ase.io import read, write
 
+from commands import kappaforge, refuse, rows, succeed
 from kappaforge.campaign.displaced import read_forces
 from kappaforge.potentials.registry import load
 from kappaforge.store.row import COLUMNS
 from kappaforge.store.run_folder import DATABASE, RunFolder
 from kappaforge.transport.order_settings import ForceConstantSettings
 from kappaforge.transport.orders import order2, order3
-
-
-def kappaforge(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from kappaforge.cli.main import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
-
-
-def succeed(*arguments: object) -> str:
-    ended = kappaforge(*arguments)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
-
-
-def refuse(*arguments: object) -> str:
-    """Return the one line with which bad input is refused."""
-    ended = kappaforge(*arguments)
-    assert ended.returncode == 2, (ended.returncode, ended.stdout, ended.stderr)
-    assert "Traceback" not in ended.stderr
-    lines = ended.stderr.strip().splitlines()
-    assert len(lines) == 1, ended.stderr
-    return lines[0]
-
-
-def rows(text: str) -> list[dict]:
-    found = [json.loads(line) for line in text.splitlines()]
-    assert all(tuple(row)[: len(COLUMNS)] == COLUMNS for row in found)  # kappa adds how κ came about
-    return found
-
-
-@pytest.fixture
-def poscar(tmp_path: Path) -> Path:
-    path = tmp_path / "POSCAR"
-    write(path, bulk("C", "diamond", a=3.56), format="vasp")
-    return path
 
 
 def test_help_lists_every_command() -> None:

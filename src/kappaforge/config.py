@@ -60,6 +60,8 @@ def load_campaign(path: Path) -> CampaignSettings:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; make a run folder with: kappaforge init {path.parent}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); make it a file that you may read") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
     try:

@@ -51,6 +51,17 @@ def formats_of(path: Path) -> tuple[str, ...]:
         return tuple(file.metadata() or ())
 
 
+def about_of(path: Path) -> dict[str, Any]:
+    """Return what JSON says beside the weights, without reading them; raises `InputError` as `read_weights` does."""
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+    try:
+        about: dict[str, Any] = json.loads(next(iter(metadata.values()), "{}"))
+    except ValueError as error:
+        raise InputError(f"model {path} has unusable settings: {error}") from None
+    return about
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:

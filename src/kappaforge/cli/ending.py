@@ -7,6 +7,8 @@ import sys
 import tempfile
 import traceback
 
+import typer
+
 from kappaforge.errors import InputError, KappaforgeError
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -21,9 +23,13 @@ OF_A_PATH = (
 
 
 def ending(error: BaseException) -> tuple[int, str]:
-    """Return the exit code of an error and what to say of it, in one line."""
+    """Return the exit code of an error and what to say of it in one line; empty for nothing."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted; what was finished is kept, run the same command again to go on"
+    if isinstance(error, typer.Abort):
+        return INTERRUPTED, "the input ended; run the same command again"
+    if isinstance(error, typer.TyperException):
+        return BAD_INPUT, _usage(error)
     if isinstance(error, InputError):
         return BAD_INPUT, _one_line(str(error))
     if isinstance(error, KappaforgeError):
@@ -39,6 +45,15 @@ def ending(error: BaseException) -> tuple[int, str]:
         f"unexpected {type(error).__name__}: {_one_line(str(error)) or 'it says no more'}; "
         f"this is a fault of kappaforge or of a library, please report it with {_details(error)}"
     )
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Return what is wrong with the command line; empty where typer has printed the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return ""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "kappaforge"
+    return f"{_one_line(error.format_message()).rstrip('.')} (see: {command} --help)"
 
 
 def _one_line(message: str) -> str:

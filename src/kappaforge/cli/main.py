@@ -6,7 +6,6 @@ The files import the steps inside their functions, so that ``--help`` does not w
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
 
 import typer
 
@@ -14,6 +13,7 @@ from kappaforge import __version__
 from kappaforge.cli import (
     describe,
     displace,
+    doctor,
     evaluate_generator,
     export,
     generate,
@@ -52,6 +52,7 @@ app.command("resume", rich_help_panel="A campaign")(run.resume)
 app.command("status", rich_help_panel="A campaign")(status.status)
 app.command("report", rich_help_panel="A campaign")(report.report)
 app.command("export", rich_help_panel="A campaign")(export.export)
+app.command("doctor", rich_help_panel="This machine")(doctor.doctor)
 app.command("generate", rich_help_panel="One step, on files")(generate.generate)
 app.command("evaluate-generator", rich_help_panel="One step, on files")(evaluate_generator.evaluate_generator)
 app.command("relax", rich_help_panel="One step, on files")(relax.relax)
@@ -86,16 +87,11 @@ def main() -> None:
     """Run the command line; exits with 0, 1 (it failed), 2 (bad input) or 130 (interrupted)."""
     try:
         with stdout_given_back():
-            app()
-    except SystemExit as end:
-        if end.code != INTERRUPTED:  # typer says nothing of an interruption
-            raise
-        _end(KeyboardInterrupt())
+            code = app(prog_name="kappaforge", standalone_mode=False)
+        if code == INTERRUPTED:  # typer makes it of a KeyboardInterrupt, and says nothing
+            raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as error:
-        _end(error)
-
-
-def _end(error: BaseException) -> NoReturn:
-    code, message = ending(error)
-    print(f"kappaforge: {message}", file=sys.stderr)
+        code, message = ending(error)
+        if message:
+            print(f"kappaforge: {message}", file=sys.stderr)
     sys.exit(code)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from kappaforge.cli.machine import show_json
 from kappaforge.cli.options import AsJson, RunPath
@@ -14,9 +16,13 @@ if TYPE_CHECKING:
     from kappaforge.store.published import Published
 
 
-def report(path: RunPath, as_json: AsJson = False) -> None:
+def report(
+    path: RunPath,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write; else RUN/report.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Write tables, figures and the offline page of a run, also while it is going on."""
-    show_report(read_published(path), path, as_json=as_json)
+    show_report(read_published(path), output or path / "report", as_json=as_json)
 
 
 def read_published(path: Path) -> Published:
@@ -32,13 +38,13 @@ def read_published(path: Path) -> Published:
     return published
 
 
-def show_report(published: Published, path: Path, *, as_json: bool) -> None:
-    """Write the report of a run, and print its rows, or the ranked κ and the paths of the files."""
+def show_report(published: Published, folder: Path, *, as_json: bool) -> None:
+    """Write the report of a run into a folder, and print its rows, or the ranked κ and the paths of the files."""
     from kappaforge.report.tables import ranked_table
     from kappaforge.report.write import write_report
     from kappaforge.store.row import ranked
 
-    paths = write_report(published, path / "report")
+    paths = write_report(published, folder)
     if as_json:
         show_json(ranked(published.rows))
         return

@@ -30,6 +30,12 @@ def available() -> tuple[str, ...]:
     return (*sorted(path.stem for path in _MODELS.glob("*.safetensors")), *_PLAIN)
 
 
+def shipped_file(name: str) -> Path | None:
+    """Return the file of a trained generator that comes with the package; None for others."""
+    path = _MODELS / f"{name}.safetensors"
+    return path if path.exists() else None
+
+
 def kind(name: str) -> Any:
     """Return the class of a kind of trained generators; raises `InputError` for an unknown name."""
     if name not in LEARNED:

@@ -74,7 +74,11 @@ def decode(value: Any, side: Mapping[str, np.ndarray] | None = None) -> Any:
         return (side or {})[value["__side__"]]
     if "__record__" in value:
         contents = {key: decode(item, side) for key, item in value.items() if key != "__record__"}
-        return _record_class(value["__record__"])(**contents)
+        kind = _record_class(value["__record__"])
+        try:
+            return kind(**contents)
+        except TypeError:  # fields that were added or taken away since
+            raise CodecError(f"this version of kappaforge has other fields in record {value['__record__']!r}") from None
     return {key: decode(item, side) for key, item in value.items()}
 
 

@@ -58,7 +58,12 @@ class Distillation:
         path = folder / FILE
         if not path.exists():
             raise InputError(f"{folder} holds no {FILE} yet: the run has not reached its screening")
-        return cls(**read_arrays(path))
+        try:
+            return cls(**read_arrays(path))
+        except (OSError, KeyError, TypeError) as error:  # cut short, no HDF5, or of another version
+            raise InputError(
+                f"{path} is damaged or of another version ({error}); kappaforge run writes it again"
+            ) from None
 
 
 def stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:

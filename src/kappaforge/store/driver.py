@@ -44,8 +44,12 @@ def take_lock(path: Path) -> int:
         raise InputError(f"run folder {path} cannot be written: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            raise InputError(
+                f"run folder {path} cannot be locked ({error.strerror}); put it on a file system that has locks"
+            ) from None
         who = driver_of(path) or "another process"
         raise InputError(f"run folder {path} is being driven by {who}; wait for it or stop it") from None
     os.truncate(descriptor, 0)

@@ -14,12 +14,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from kappaforge.errors import InputError
-from kappaforge.store.codec import decode, encode
+from kappaforge.store.codec import CodecError, decode, encode
 from kappaforge.store.driver import free_lock, take_lock
 from kappaforge.store.files import read_arrays, sha256_of, write_arrays
-from kappaforge.store.schema import StoreError, cannot_write, connect
+from kappaforge.store.schema import DATABASE, StoreError, cannot_write, connect, damaged, trouble
 
-DATABASE = "run.sqlite"
 CAMPAIGN_FILE = "campaign.toml"
 
 
@@ -73,8 +72,14 @@ class RunFolder:
         path = Path(path)
         database = path / DATABASE
         if not path.is_dir():
-            raise InputError(f"run folder {path} does not exist; make one with: kappaforge init {path}")
+            what = "is a file" if path.exists() else "does not exist"
+            raise InputError(f"run folder {path} {what}; make one with: kappaforge init FOLDER")
         if not database.exists() and not write:
+            if not (path / CAMPAIGN_FILE).exists():
+                raise InputError(
+                    f"{path} is no run folder: it has neither {CAMPAIGN_FILE} nor {DATABASE}; "
+                    "make one with: kappaforge init FOLDER"
+                )
             raise InputError(f"{path} holds no results yet; start it with: kappaforge run {path}")
         lock = take_lock(path) if write else None
         try:
@@ -102,27 +107,27 @@ class RunFolder:
 
     def get(self, key: str) -> Any:
         """Return a task's result; raises `KeyError` where it has not been done, or its arrays are damaged."""
-        row = self._connection.execute("SELECT result, arrays_sha256 FROM tasks WHERE key = ?", (key,)).fetchone()
-        if row is None:
+        rows = self._read("SELECT result, arrays_sha256 FROM tasks WHERE key = ?", (key,))
+        if not rows:
             raise KeyError(key)
-        result, arrays_sha256 = row
+        result, arrays_sha256 = rows[0]
         side = None
         if arrays_sha256 is not None:
             file = self._arrays_file(key)
             if not file.exists() or sha256_of(file) != arrays_sha256:
                 raise KeyError(key)
             side = read_arrays(file)
-        return decode(json.loads(result), side)
+        return self._decoded(result, side)
 
     def done(self, keys: Iterable[str]) -> set[str]:
         """Which of these tasks have a whole result; a driver drops rows with damaged arrays, to do them again."""
         found = set()
         for key in set(keys):
-            row = self._connection.execute("SELECT arrays_sha256 FROM tasks WHERE key = ?", (key,)).fetchone()
-            if row is None:
+            rows = self._read("SELECT arrays_sha256 FROM tasks WHERE key = ?", (key,))
+            if not rows:
                 continue
-            file = self._arrays_file(key)
-            if row[0] is None or (file.exists() and sha256_of(file) == row[0]):
+            file, sha256 = self._arrays_file(key), rows[0][0]
+            if sha256 is None or (file.exists() and sha256_of(file) == sha256):
                 found.add(key)
             elif self._lock is not None:
                 self._execute("DELETE FROM tasks WHERE key = ?", (key,))
@@ -146,7 +151,11 @@ class RunFolder:
 
     def seconds_by_step(self) -> dict[str, float]:
         """Time spent in the finished tasks of each step, s."""
-        return dict(self._connection.execute("SELECT step, SUM(seconds) FROM tasks GROUP BY step ORDER BY step"))
+        return dict(self._read("SELECT step, SUM(seconds) FROM tasks GROUP BY step ORDER BY step"))
+
+    def tasks_by_step(self) -> dict[str, int]:
+        """Finished tasks of each step."""
+        return dict(self._read("SELECT step, COUNT(*) FROM tasks GROUP BY step ORDER BY step"))
 
     # --- progress and summaries ----------------------------------------------------------------------------------
 
@@ -160,7 +169,7 @@ class RunFolder:
 
     def progress(self) -> list[StepProgress]:
         """The steps of the campaign in their order."""
-        rows = self._connection.execute(
+        rows = self._read(
             "SELECT step, done, total, found, started_at, updated_at, outcomes FROM steps ORDER BY position"
         )
         return [StepProgress(*row)._replace(outcomes=json.loads(row[-1])) for row in rows]
@@ -172,10 +181,10 @@ class RunFolder:
 
     def recall(self, name: str) -> Any:
         """Return what was kept under a name; raises `KeyError`."""
-        row = self._connection.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
-        if row is None:
+        rows = self._read("SELECT value FROM kept WHERE name = ?", (name,))
+        if not rows:
             raise KeyError(name)
-        return decode(json.loads(row[0]))
+        return self._decoded(rows[0][0])
 
     def checkpoint_file(self, key: str) -> Path:
         """Where an unfinished task keeps what it needs to go on after a kill; nothing else reads it."""
@@ -184,9 +193,25 @@ class RunFolder:
     def _arrays_file(self, key: str) -> Path:
         return self.path / "arrays" / key[:2] / f"{key}.h5"
 
+    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise trouble(self.path, error) from None
+
+    def _decoded(self, text: str, side: Mapping[str, Any] | None = None) -> Any:
+        try:
+            return decode(json.loads(text), side)
+        except CodecError as error:
+            raise InputError(f"run folder {self.path}: {error}; it was written by another version: use that") from None
+        except (ValueError, LookupError) as error:
+            raise damaged(self.path, error) from None
+
     def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
         try:
             with self._connection:
                 self._connection.execute(statement, values)
-        except sqlite3.OperationalError as error:  # of a full disk, or a file system that is gone
-            raise cannot_write(self.path, error) from None
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:  # of a full disk, a file system that is gone, a file that was damaged
+            raise trouble(self.path, error) from None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 from kappaforge import __version__
 from kappaforge.errors import InputError, KappaforgeError
+
+DATABASE = "run.sqlite"
 
 SCHEMA_VERSION = 2
 
@@ -61,23 +64,53 @@ def connect(database: Path, *, write: bool) -> sqlite3.Connection:
     """
     connection = None
     try:
-        connection = sqlite3.connect(database, timeout=30.0, isolation_level="IMMEDIATE" if write else None)
+        connection = _opened(database, write=write)
         if write:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if not _tables(connection):
                 _change(connection, SCHEMA.split(";")[:-1], insert=True)
         _check(connection, database.parent, write=write)
-    except sqlite3.OperationalError as error:
-        _close(connection)
-        raise cannot_write(database.parent, error) from None
     except sqlite3.DatabaseError as error:
         _close(connection)
-        raise InputError(f"{database} cannot be used as a run's database ({error}); give another run folder") from None
+        raise trouble(database.parent, error) from None
     except KappaforgeError:
         _close(connection)
         raise
     return connection
+
+
+def _opened(database: Path, *, write: bool) -> sqlite3.Connection:
+    if write:
+        return sqlite3.connect(database, timeout=30.0, isolation_level="IMMEDIATE")
+    address = f"{database.absolute().as_uri()}?mode=ro"
+    log = database.with_name(f"{database.name}-wal")
+    if not os.access(database.parent, os.W_OK) and not (log.exists() and log.stat().st_size):
+        address += (
+            "&immutable=1"  # SQLite would make files beside it; nobody else is writing there, or there were a log
+        )
+    return sqlite3.connect(address, uri=True, timeout=30.0, isolation_level=None)
+
+
+def damaged(path: Path, error: Exception) -> InputError:
+    """Return what to say of a database that holds something else than it should."""
+    return InputError(
+        f"run folder {path}: {DATABASE} cannot be used: it is damaged or no run's database ({error}); bring it back "
+        "from a copy, or start a new folder with: kappaforge init"
+    )
+
+
+def trouble(path: Path, error: sqlite3.Error) -> KappaforgeError:
+    """Return what to say of an error of SQLite: the database's own fault, or that of where it lies."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest is detail
+    if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # the first: a table is not there
+        return damaged(path, error)
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return InputError(
+            f"run folder {path}: {DATABASE} cannot be opened here ({error}); make it readable, or copy the folder to "
+            "where you may write"
+        )
+    return cannot_write(path, error)
 
 
 def cannot_write(path: Path, error: Exception) -> StoreError:
