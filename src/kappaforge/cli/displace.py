@@ -9,7 +9,7 @@ import typer
 
 from kappaforge.cli.files import read_crystals
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsOneJson, PotentialName, Seed
+from kappaforge.cli.options import AsOneJson, PotentialName, Seed, choices
 from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError, KappaforgeError
 from kappaforge.potentials.settings import DEFAULT
@@ -26,10 +26,20 @@ def displace(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="One crystal: CIF, POSCAR, extXYZ or .res.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; new or empty.")],
     format: Annotated[
-        str, typer.Option("--format", help="extxyz, or vasp for a folder of inputs per supercell too.")
+        str,
+        typer.Option(
+            "--format",
+            autocompletion=choices("extxyz", "vasp"),
+            help="extxyz, or vasp for a folder of inputs per supercell too.",
+        ),
     ] = "extxyz",
     way: Annotated[
-        str, typer.Option("--way", help="finite displacements, fit to random ones, or auto: fewer supercells.")
+        str,
+        typer.Option(
+            "--way",
+            autocompletion=choices("finite", "fit", "auto"),
+            help="finite displacements, fit to random ones, or auto: fewer supercells.",
+        ),
     ] = "auto",
     fc2_distance: Annotated[
         float, typer.Option("--fc2-distance", help="Least distance between faces of the second order's supercell, Å.")

@@ -10,7 +10,7 @@ import typer
 
 from kappaforge.cli.files import memory, read_crystals
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsOneJson, PotentialName, Seed, Workers
+from kappaforge.cli.options import AsOneJson, PotentialName, Seed, Workers, complete_generator
 from kappaforge.cli.terminal import out, show_table
 from kappaforge.potentials.settings import DEFAULT
 
@@ -26,7 +26,12 @@ ROWS_OF_GROWTH = 10
 
 
 def evaluate_generator(
-    generator: Annotated[str, typer.Argument(metavar="GENERATOR", help="A name, or the file of a trained one.")],
+    generator: Annotated[
+        str,
+        typer.Argument(
+            metavar="GENERATOR", autocompletion=complete_generator, help="A name, or the file of a trained one."
+        ),
+    ],
     run: Annotated[Path, typer.Option("--run", help="Folder that keeps what was computed; the same again goes on.")],
     data: Annotated[
         list[Path] | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsOneJson, RunPath
+from kappaforge.cli.options import AsOneJson, RunPath, choices
 from kappaforge.cli.terminal import show_paths
 from kappaforge.errors import InputError, suggestion
 
@@ -24,7 +24,12 @@ FILES = {
 
 def export(
     path: RunPath,
-    format: Annotated[str, typer.Option("--format", "-f", help="extxyz, cif, csv, ase.db or optimade (JSON).")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", autocompletion=choices(*FILES), help="extxyz, cif, csv, ase.db or optimade (JSON)."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here: a file, or for CIF a folder.")
     ] = None,

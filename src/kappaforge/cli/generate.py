@@ -9,7 +9,7 @@ import typer
 
 from kappaforge.cli.files import spread, write_crystals
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsJson, Seed, Workers
+from kappaforge.cli.options import AsJson, Seed, Workers, complete_generator
 from kappaforge.cli.terminal import err, out
 from kappaforge.errors import InputError
 
@@ -22,7 +22,10 @@ def generate(
     seed: Seed = 0,
     elements: Annotated[str, typer.Option("--elements", help="Symbols, with commas between: C or B,N.")] = "C",
     generator: Annotated[
-        str, typer.Option("--generator", "-g", help="flow, random, or the file of a trained one.")
+        str,
+        typer.Option(
+            "--generator", "-g", autocompletion=complete_generator, help="flow, random, or the file of a trained one."
+        ),
     ] = "flow",
     min_atoms: Annotated[int, typer.Option(min=1, help="Fewest atoms in the primitive cell.")] = 2,
     max_atoms: Annotated[int, typer.Option(min=1, help="Most atoms in the primitive cell.")] = 12,

@@ -9,14 +9,19 @@ from typing import Annotated
 import typer
 
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsOneJson
+from kappaforge.cli.options import AsOneJson, choices
 from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError, suggestion
 
 
 def init(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="The folder to make.")],
-    template: Annotated[str, typer.Option("--template", "-t", help="carbon (the paper's steps) or demo.")] = "carbon",
+    template: Annotated[
+        str,
+        typer.Option(
+            "--template", "-t", autocompletion=choices("carbon", "demo"), help="carbon (the paper's steps) or demo."
+        ),
+    ] = "carbon",
     keep: Annotated[bool, typer.Option("--keep", help="Leave settings that are there already as they are.")] = False,
     as_json: AsOneJson = False,
 ) -> None:

@@ -14,7 +14,7 @@ from kappaforge.cli.files import read_crystals, task_runner, write_crystals
 from kappaforge.cli.kappa_text import kappa_details, show_candidate
 from kappaforge.cli.machine import keep_stdout, show_json, show_text
 from kappaforge.cli.members import members_of
-from kappaforge.cli.options import INPUT_PATHS, AsJson, OutputPath, PotentialName, Workers
+from kappaforge.cli.options import INPUT_PATHS, AsJson, OutputPath, PotentialName, Workers, choices
 from kappaforge.errors import InputError, KappaforgeError
 from kappaforge.files import file_stem
 from kappaforge.potentials.settings import DEFAULT
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 Cutoff = Annotated[
     float | None,
-    typer.Option(help="Displace two atoms together only when closer than this, Å; 0 for all. [default: 3]"),
+    typer.Option(help="Displace two atoms together only when closer than this, Å; 0 for all. \\[default: 3]"),
 ]
 MeshLength = Annotated[
     float | None,
     typer.Option(
         help="Mesh numbers are the odd ones next to this times the reciprocal vectors, Å; of the paper's method the "
-        "smallest with m·|a| above it. [default: 14, paper: 25]"
+        "smallest with m·|a| above it. \\[default: 14, paper: 25]"
     ),
 ]
 
@@ -41,10 +41,21 @@ def kappa(
     paths: Annotated[list[Path] | None, INPUT_PATHS] = None,
     output: OutputPath = None,
     potential: PotentialName = DEFAULT,
-    method: Annotated[str, typer.Option(help="converged, or paper for exactly the paper's protocol.")] = "converged",
-    level: Annotated[str, typer.Option(help="harmonic, rta, or full for the whole transport equation.")] = "full",
+    method: Annotated[
+        str,
+        typer.Option(
+            autocompletion=choices("converged", "paper"), help="converged, or paper for exactly the paper's protocol."
+        ),
+    ] = "converged",
+    level: Annotated[
+        str,
+        typer.Option(
+            autocompletion=choices("harmonic", "rta", "full"),
+            help="harmonic, rta, or full for the whole transport equation.",
+        ),
+    ] = "full",
     temperature: Annotated[
-        list[float] | None, typer.Option("--temperature", "-T", help="Temperature, K; again for more. [default: 300]")
+        list[float] | None, typer.Option("--temperature", "-T", help="Temperature, K; again for more. \\[default: 300]")
     ] = None,
     isotopes: Annotated[bool, typer.Option(help="Scattering at natural isotopes.")] = False,
     boundary: Annotated[float | None, typer.Option(help="Mean free path that boundaries allow, µm.")] = None,
@@ -52,8 +63,20 @@ def kappa(
     mesh: Annotated[str, typer.Option(help="The one mesh of q points, such as 11x11x11; nothing extrapolated.")] = "",
     mesh_length: MeshLength = None,
     extrapolate: Annotated[bool, typer.Option(help="Take a finer mesh too and extrapolate.")] = True,
-    collisions: Annotated[str, typer.Option(help="tetrahedra or cells (our kernel), or phono3py.")] = "tetrahedra",
-    way: Annotated[str, typer.Option(help="Force constants by finite displacements, a fit, or auto.")] = "auto",
+    collisions: Annotated[
+        str,
+        typer.Option(
+            autocompletion=choices("tetrahedra", "cells", "phono3py"),
+            help="tetrahedra or cells (our kernel), or phono3py.",
+        ),
+    ] = "tetrahedra",
+    way: Annotated[
+        str,
+        typer.Option(
+            autocompletion=choices("finite", "fit", "auto"),
+            help="Force constants by finite displacements, a fit, or auto.",
+        ),
+    ] = "auto",
     fc2_distance: Annotated[float, typer.Option(help="Faces of the second-order supercell, Å apart.")] = 10.5,
     fc3_distance: Annotated[float, typer.Option(help="Faces of the third-order supercell, Å apart.")] = 8.7,
     cutoff: Cutoff = None,

@@ -10,7 +10,7 @@ import typer
 
 from kappaforge.cli.files import memory, read_crystals
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsJson, InputPaths, Workers
+from kappaforge.cli.options import AsJson, InputPaths, Workers, complete_labeler
 from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError, KappaforgeError
 
@@ -27,7 +27,10 @@ def label(
     labeler: Annotated[
         str,
         typer.Option(
-            "--labeler", "-l", help="gpaw, espresso, or ase:module.path:factory (ASE). For VASP see kappaforge vasp."
+            "--labeler",
+            "-l",
+            autocompletion=complete_labeler,
+            help="gpaw, espresso, or ase:module.path:factory (ASE). For VASP see kappaforge vasp.",
         ),
     ] = "gpaw",
     xc: Annotated[str, typer.Option("--xc", help="Functional, by the engine's name.")] = "optB88-vdW",

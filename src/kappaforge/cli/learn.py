@@ -10,7 +10,7 @@ import typer
 
 from kappaforge.cli.files import memory, read_crystals
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsOneJson, InputPaths, Workers
+from kappaforge.cli.options import AsOneJson, InputPaths, Workers, complete_labeler
 from kappaforge.cli.terminal import show_paths
 
 
@@ -24,10 +24,14 @@ def learn(
         str, typer.Option("--test", help="Labels nobody learns from: is the uncertainty as large as the error?")
     ] = "",
     settings: Annotated[
-        Path | None, typer.Option("--settings", help="TOML with [label], [learn] and [training]; see kappaforge init.")
+        Path | None,
+        typer.Option("--settings", help="TOML with \\[label], \\[learn], \\[training]; see kappaforge init."),
     ] = None,
     labeler: Annotated[
-        str | None, typer.Option("--labeler", "-l", help="gpaw, espresso, or ase:module.path:factory (ASE).")
+        str | None,
+        typer.Option(
+            "--labeler", "-l", autocompletion=complete_labeler, help="gpaw, espresso, or ase:module.path:factory (ASE)."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Decides subsets, weights and displacements.")] = None,
     workers: Workers = 0,

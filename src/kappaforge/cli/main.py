@@ -6,6 +6,7 @@ The files import the steps inside their functions, so that ``--help`` does not w
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -34,40 +35,49 @@ from kappaforge.cli import (
     vasp,
 )
 from kappaforge.cli.ending import INTERRUPTED, ending
+from kappaforge.cli.examples import examples, overview
 from kappaforge.cli.machine import stdout_given_back
 
 app = typer.Typer(
     name="kappaforge",
-    help="Find crystals with ultrahigh lattice thermal conductivity.\n\n"
-    "One crystal: kappaforge kappa POSCAR. A campaign: kappaforge init RUN, then kappaforge run RUN; "
-    "run it again after any interruption and it goes on. Each step is also a command on files.",
+    help="Find crystals with ultrahigh lattice thermal conductivity κ.\n\n"
+    "A campaign proposes crystals, relaxes them with an interatomic potential, keeps the distinct symmetric ones, "
+    "picks the informative few and computes their κ. Each of its steps is also a command on files.",
+    epilog=overview(),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("init", rich_help_panel="A campaign")(init.init)
-app.command("run", rich_help_panel="A campaign")(run.run)
-app.command("resume", rich_help_panel="A campaign")(run.resume)
-app.command("status", rich_help_panel="A campaign")(status.status)
-app.command("report", rich_help_panel="A campaign")(report.report)
-app.command("export", rich_help_panel="A campaign")(export.export)
-app.command("doctor", rich_help_panel="This machine")(doctor.doctor)
-app.command("generate", rich_help_panel="One step, on files")(generate.generate)
-app.command("evaluate-generator", rich_help_panel="One step, on files")(evaluate_generator.evaluate_generator)
-app.command("relax", rich_help_panel="One step, on files")(relax.relax)
-app.command("screen", rich_help_panel="One step, on files")(screen.screen)
-app.command("describe", rich_help_panel="One step, on files")(describe.describe)
-app.command("select", rich_help_panel="One step, on files")(select.select)
-app.command("label", rich_help_panel="One step, on files")(label.label)
-app.command("train", rich_help_panel="One step, on files")(train.train)
-app.command("train-generator", rich_help_panel="One step, on files")(train_generator.train_generator)
-app.command("learn", rich_help_panel="One step, on files")(learn.learn)
-app.add_typer(vasp.app, name="vasp", rich_help_panel="One step, on files")
-app.command("displace", rich_help_panel="One step, on files")(displace.displace)
-app.command("kappa", rich_help_panel="One step, on files")(kappa.kappa)
-app.command("ladder", rich_help_panel="One step, on files")(ladder.ladder)
-app.command("phonons", rich_help_panel="One step, on files")(phonons.phonons)
+CAMPAIGN, STEP, MACHINE = "A campaign", "One step, on files", "This machine"
+
+COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
+    (CAMPAIGN, "init", init.init),
+    (CAMPAIGN, "run", run.run),
+    (CAMPAIGN, "resume", run.resume),
+    (CAMPAIGN, "status", status.status),
+    (CAMPAIGN, "report", report.report),
+    (CAMPAIGN, "export", export.export),
+    (STEP, "generate", generate.generate),
+    (STEP, "evaluate-generator", evaluate_generator.evaluate_generator),
+    (STEP, "relax", relax.relax),
+    (STEP, "screen", screen.screen),
+    (STEP, "describe", describe.describe),
+    (STEP, "select", select.select),
+    (STEP, "label", label.label),
+    (STEP, "train", train.train),
+    (STEP, "train-generator", train_generator.train_generator),
+    (STEP, "learn", learn.learn),
+    (STEP, "displace", displace.displace),
+    (STEP, "kappa", kappa.kappa),
+    (STEP, "ladder", ladder.ladder),
+    (STEP, "phonons", phonons.phonons),
+    (MACHINE, "doctor", doctor.doctor),
+)
+
+for panel, name, command in COMMANDS:
+    app.command(name, rich_help_panel=panel, epilog=examples(name))(command)
+app.add_typer(vasp.app, name="vasp", rich_help_panel=STEP, epilog=examples("vasp"))
 
 
 def _version(wanted: bool) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from kappaforge.cli.files import read_crystals, spread
 from kappaforge.cli.machine import plain, show_json
-from kappaforge.cli.options import INPUT_PATHS, AsJson, PotentialName, Workers
+from kappaforge.cli.options import INPUT_PATHS, AsJson, PotentialName, Workers, complete_potential
 from kappaforge.cli.terminal import out
 from kappaforge.errors import InputError, KappaforgeError
 from kappaforge.files import file_stem
@@ -32,7 +32,11 @@ def phonons(
     ] = None,
     potential: PotentialName = DEFAULT,
     compare: Annotated[
-        str, typer.Option(help="A second potential, drawn on top at its own minimum of the same crystal.")
+        str,
+        typer.Option(
+            autocompletion=complete_potential,
+            help="A second potential, drawn on top at its own minimum of the same crystal.",
+        ),
     ] = "",
     forces: Annotated[
         Path | None,

@@ -8,7 +8,7 @@ import typer
 
 from kappaforge.cli.files import read_crystals, spread, write_crystals
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsJson, InputPaths, OutputPath, PotentialName, Workers
+from kappaforge.cli.options import AsJson, InputPaths, OutputPath, PotentialName, Workers, choices
 from kappaforge.cli.terminal import out
 from kappaforge.potentials.settings import DEFAULT
 
@@ -22,7 +22,12 @@ def relax(
     fmax: Annotated[float, typer.Option("--fmax", help="Largest force left, eV/Å.")] = 1e-3,
     max_steps: Annotated[int, typer.Option("--max-steps", help="Give up after so many steps.")] = 1000,
     pressure: Annotated[float, typer.Option("--pressure", help="External pressure, GPa.")] = 0.0,
-    minimiser: Annotated[str, typer.Option("--minimiser", help="lbfgs or fire.")] = "lbfgs",
+    minimiser: Annotated[
+        str,
+        typer.Option(
+            "--minimiser", autocompletion=choices("lbfgs", "fire", "fire-lbfgs"), help="lbfgs, fire or fire-lbfgs."
+        ),
+    ] = "lbfgs",
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:

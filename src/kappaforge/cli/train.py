@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsOneJson, Seed
+from kappaforge.cli.options import AsOneJson, Seed, choices, complete_potential
 from kappaforge.cli.terminal import Bars, out
 from kappaforge.errors import InputError
 
@@ -20,10 +20,18 @@ def train(
     validation: Annotated[
         Path | None, typer.Option("--validation", help="Labels that decide which epoch's weights are kept.")
     ] = None,
-    start: Annotated[str, typer.Option("--start", help="Model to go on from: a registered one or a file.")] = "",
-    preset: Annotated[str, typer.Option("--preset", help="Shape of a new model: fast or paper.")] = "fast",
+    start: Annotated[
+        str,
+        typer.Option(
+            "--start", autocompletion=complete_potential, help="Model to go on from: a registered one or a file."
+        ),
+    ] = "",
+    preset: Annotated[
+        str,
+        typer.Option("--preset", autocompletion=choices("fast", "paper"), help="Shape of a new model: fast or paper."),
+    ] = "fast",
     settings: Annotated[
-        Path | None, typer.Option("--settings", help="TOML with [training]; see kappaforge init.")
+        Path | None, typer.Option("--settings", help="TOML with \\[training]; see kappaforge init.")
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the labels.")] = None,
     seed: Seed = 0,

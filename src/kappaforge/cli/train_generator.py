@@ -9,7 +9,7 @@ import typer
 
 from kappaforge.cli.files import read_crystals
 from kappaforge.cli.machine import show_json
-from kappaforge.cli.options import AsOneJson, InputPaths, Seed
+from kappaforge.cli.options import AsOneJson, InputPaths, Seed, choices
 from kappaforge.cli.terminal import Bars, out
 from kappaforge.errors import InputError
 
@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 def train_generator(
     data: InputPaths,
     output: Annotated[Path, typer.Option("--output", "-o", help="The generator: a .safetensors file.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Which kind: flow or cdvae.")] = "flow",
+    model: Annotated[
+        str, typer.Option("--model", "-m", autocompletion=choices("flow", "cdvae"), help="Which kind: flow or cdvae.")
+    ] = "flow",
     preset: Annotated[
-        str, typer.Option("--preset", help="Size of a cdvae: paper, or small, which trains on one core.")
+        str,
+        typer.Option(
+            "--preset",
+            autocompletion=choices("paper", "small"),
+            help="Size of a cdvae: paper, or small, which trains on one core.",
+        ),
     ] = "",
     validation: Annotated[
         Path | None, typer.Option("--validation", help="Crystals whose losses are shown beside, none of the data.")
@@ -31,8 +38,15 @@ def train_generator(
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the crystals.")] = 200,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Crystals in a step.")] = 16,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="At the start.")] = 1e-3,
-    schedule: Annotated[str, typer.Option("--schedule", help="cosine, plateau or constant.")] = "cosine",
-    device: Annotated[str, typer.Option("--device", help="Where torch computes: cpu or cuda.")] = "cpu",
+    schedule: Annotated[
+        str,
+        typer.Option(
+            "--schedule", autocompletion=choices("cosine", "plateau", "constant"), help="cosine, plateau or constant."
+        ),
+    ] = "cosine",
+    device: Annotated[
+        str, typer.Option("--device", autocompletion=choices("cpu", "cuda"), help="Where torch computes: cpu or cuda.")
+    ] = "cpu",
     log: Annotated[Path | None, typer.Option("--log", help="Write the losses of each epoch here (csv).")] = None,
     seed: Seed = 0,
     as_json: AsOneJson = False,
