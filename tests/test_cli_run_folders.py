@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import kappaforge, only_line, refuse, rows, succeed
+from commands import here, kappaforge, only_line, rows
 from kappaforge.campaign.campaign import PUBLISHED
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.config import load_campaign
@@ -18,6 +18,12 @@ from small_campaign import SMALL, make_run
 
 READERS = (("status",), ("report",), ("export", "--format", "csv"), ("run", "--dry-run"))
 DRIVERS = (("run",), ("resume",))
+
+
+def refuse(*arguments: object) -> str:
+    """Return the one line with which bad input is refused."""
+    return only_line(here(*arguments), 2)
+
 
 WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
 """Starts a program that permissions bind even where root runs the tests."""
@@ -196,7 +202,7 @@ def test_read_only_runs_are_read(read_only: Path, without_privilege: tuple[str, 
 
 def test_read_only_runs_are_not_written(read_only: Path, without_privilege: tuple[str, ...]) -> None:
     for command in (("report",), ("export", "-f", "csv"), ("run",), ("resume",)):
-        line = refuse(command[0], read_only, *command[1:], before=without_privilege)
+        line = only_line(kappaforge(command[0], read_only, *command[1:], before=without_privilege), 2)
         assert str(read_only) in line
         assert "Permission denied" in line
     assert sorted(path.name for path in read_only.iterdir()) == ["campaign.toml", "driver.lock", DATABASE]
@@ -212,5 +218,5 @@ def test_run_that_nobody_may_read_is_refused(run: Path, without_privilege: tuple
 def test_run_is_read_while_it_is_driven(run: Path) -> None:
     with RunFolder.open(run, write=True) as driver:
         driver.put("1" * 64, "generate", 1, 1.0)
-        assert "driven by process" in succeed("status", run)
+        assert "driven by process" in here("status", run).stdout
         assert "is being driven by" in refuse("run", run)

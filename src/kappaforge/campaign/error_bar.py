@@ -14,6 +14,7 @@ from kappaforge.campaign import tasks
 from kappaforge.campaign.candidate import CandidateRecord
 from kappaforge.campaign.trials import Trial, coarse_kappa_w_per_mk, quick
 from kappaforge.potentials import registry as potentials
+from kappaforge.potentials.base import Potential
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.transport.error_settings import ErrorBarSettings
@@ -134,7 +135,7 @@ class ErrorBar:
 def error_bars(
     run: Run,
     records: Sequence[CandidateRecord],
-    potential: str | AllegroModel,
+    potential: str | AllegroModel | Potential,
     potential_digest: str,
     members: Sequence[str | AllegroModel],
     settings: ErrorBarSettings,
@@ -152,7 +153,8 @@ def error_bars(
     records
         Of crystals computed with `potential` and `kappa`.
     potential, potential_digest
-        What they were computed with, and what tells it from others of the name.
+        What they were computed with, and what tells it from others of the name; a potential itself only where `run`
+        keeps nothing.
     members
         The potential's committee, such as `kappaforge.potentials.registry.committee` gives it; empty for none.
     settings, relax, kappa, screen
@@ -237,7 +239,7 @@ def _members(
 def _wider(
     run: Run,
     records: Sequence[CandidateRecord],
-    potential: str | AllegroModel,
+    potential: str | AllegroModel | Potential,
     potential_digest: str,
     kappa: KappaSettings,
 ) -> dict[int, tuple[Trial, ...]]:

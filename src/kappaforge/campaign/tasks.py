@@ -148,7 +148,7 @@ def compute_member_kappa(
 
 
 def compute_wider_kappa(
-    crystal: Crystal, potential: str | AllegroModel, settings: KappaSettings, what: Variation
+    crystal: Crystal, potential: str | AllegroModel | Potential, settings: KappaSettings, what: Variation
 ) -> Trial:
     """Compute κ of a crystal at rest with larger supercells or a wider cutoff."""
     return wider_trial(crystal, _loaded(potential), settings, what)
@@ -190,9 +190,11 @@ def train(job: TrainingJob, checkpoint: Path) -> AllegroModel:
     return training.model
 
 
-def _loaded(potential: str | AllegroModel) -> Potential:
+def _loaded(potential: str | AllegroModel | Potential) -> Potential:
     if isinstance(potential, str):
         return potentials.load(potential)
+    if isinstance(potential, Potential):
+        return potential
     from kappaforge.potentials.allegro import AllegroPotential
     from kappaforge.potentials.model_file import model_digest
 

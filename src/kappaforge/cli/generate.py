@@ -12,6 +12,7 @@ from kappaforge.cli.machine import show_json
 from kappaforge.cli.options import AsJson, Seed, Workers, complete_generator
 from kappaforge.cli.terminal import err, out
 from kappaforge.errors import InputError
+from kappaforge.generate.settings import GenerateSettings
 
 
 def generate(
@@ -37,7 +38,7 @@ def generate(
     ] = 4,
     enumerated: Annotated[
         float, typer.Option(min=0, max=1, help="Share of sites from tables, not from data (learned generators).")
-    ] = 0.15,
+    ] = GenerateSettings.enumerated,
     steps: Annotated[int, typer.Option(min=0, help="Predictions per crystal; 0 for the generator's own number.")] = 0,
     workers: Workers = 0,
     as_json: AsJson = False,
@@ -46,7 +47,6 @@ def generate(
     from kappaforge.campaign import tasks
     from kappaforge.cli.rows import row_of_crystal
     from kappaforge.generate import registry
-    from kappaforge.generate.settings import GenerateSettings
 
     settings = GenerateSettings(
         generator=generator,

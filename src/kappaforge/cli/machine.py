@@ -25,11 +25,19 @@ _kept: list[TextIO] = []
 
 def keep_stdout(wanted: bool) -> bool:
     """Send what libraries, workers and engines print to stderr, also from C; the callback of ``--json``."""
-    if wanted and not _kept:
+    if wanted and not _kept and _is_real(sys.stdout):
         sys.stdout.flush()
         _kept.append(os.fdopen(os.dup(1), "w", encoding="utf-8"))
         os.dup2(2, 1)
     return wanted
+
+
+def _is_real(stream: TextIO) -> bool:
+    """Return whether a stream is this process's stdout, not what a test or a notebook put in its place."""
+    try:
+        return stream.fileno() == 1
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -28,26 +28,14 @@ def screen(
 
     from kappaforge.cli.rows import row_of_crystal
     from kappaforge.screen.settings import ScreenSettings
-    from kappaforge.screen.symmetry import symmetry
-    from kappaforge.screen.unique import group, match
+    from kappaforge.screen.sift import sift
 
     settings = ScreenSettings(max_atoms=max_atoms, min_symmetry_operations=min_operations)
     crystals = read_crystals(paths)
     known = read_crystals(reference) if reference else []
-    labels = group(crystals, settings)
-    found = match(crystals, known, settings)
-    rows, kept = [], []
-    for index, crystal in enumerate(crystals):
-        record = symmetry(crystal, settings)
-        if labels[index] != index:
-            reason = f"same as {crystals[labels[index]].id}"
-        elif found[index] >= 0:
-            reason = f"same as {known[found[index]].id} of the reference"
-        else:
-            reason = record.reason
-        if not reason:
-            kept.append(crystal)
-        rows.append(row_of_crystal(crystal, record, reason=reason, novel=bool(found[index] < 0)))
+    sifted = sift(crystals, known, settings)
+    kept = [each.crystal for each in sifted if each.passes]
+    rows = [row_of_crystal(each.crystal, each.symmetry, reason=each.reason, novel=each.novel) for each in sifted]
     if output is not None and kept:
         write_crystals(kept, output)
     if as_json:

@@ -1,1 +1,5 @@
 """Propose crystals."""
+
+from kappaforge.callable_package import make_callable
+
+make_callable(__name__)
