@@ -12,8 +12,10 @@ import numpy as np
 from kappaforge.campaign import distill, tasks
 from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
 from kappaforge.campaign.error_bar import error_bars, error_columns, may_reach
+from kappaforge.campaign.hulls import Hulls
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.naming import NAMING_VERSION, names_of
 from kappaforge.campaign.progress import Progress, Silence
 from kappaforge.config import CampaignSettings
 from kappaforge.crystal import Crystal
@@ -123,7 +125,10 @@ class Campaign:
         return crystals
 
     def _relax(self, *groups: Sequence[Crystal]) -> dict[str, Crystal]:
-        """Return the relaxed crystals by id; a batch holds crystals of one group, so that each may grow by itself."""
+        """Return the relaxed crystals by id; a batch holds crystals of one group, so that each may grow by itself.
+
+        The first group is what is known.
+        """
         batches = [
             (batch, self.potential.name, self.settings.relax)
             for crystals in groups
@@ -142,6 +147,10 @@ class Campaign:
                 seconds=record.seconds,
                 stage="relax",
             )
+        self.hulls = Hulls(records[: len(groups[0])], records[len(groups[0]) :])
+        for record in records:
+            if record.status == "ok":
+                self.ledger.note(record.id, energy_above_hull_ev_per_atom=self.hulls.above_ev_per_atom(record))
         relaxed = {record.id: record.crystal for record in records if record.status == "ok"}
         self.ledger.passed("relax", len(relaxed))
         self.ledger.discard("relax", [record.status for record in records if record.status != "ok"])
@@ -193,7 +202,16 @@ class Campaign:
                 self.ledger.discard("symmetric", [why])
         self.ledger.passed("symmetric", len(candidates))
         self._finish("symmetry", f"{len(candidates)} candidates")
+        self._name(candidates)
         return candidates
+
+    def _name(self, candidates: list[Crystal]) -> None:
+        """Note the known crystals that candidates are, and their prototypes."""
+        batches = [(batch, self.settings.screen) for batch in chunks(candidates, 256)]
+        names = list(chain.from_iterable(self.memo.map("names", NAMING_VERSION, tasks.name_crystals, batches)))
+        for crystal, name in zip(candidates, names, strict=True):
+            self.ledger.note(crystal.id, **vars(name))
+        self._finish("names", f"{sum(bool(name.known_as) for name in names)} of {len(names)} are known crystals")
 
     def _unique(self, step: str, crystals: list[Crystal], reduced: PackedCrystals) -> np.ndarray:
         """Return the places of the first crystal of each group."""
@@ -309,6 +327,11 @@ class Campaign:
 
     def _note_kappa(self, record: CandidateRecord) -> None:
         self.ledger.note(record.id, record.crystal, **candidate_columns(record), stage="kappa")
+        if record.followed:  # it is another crystal now
+            (name,) = names_of([record.crystal], self.settings.screen)
+            relaxation = record.relaxation if record.potential == self.potential.name else None
+            above = None if relaxation is None else self.hulls.above_ev_per_atom(relaxation)
+            self.ledger.note(record.id, **vars(name), energy_above_hull_ev_per_atom=above)
 
     def _error_bars(self, records: list[CandidateRecord], members: Sequence[str | AllegroModel]) -> None:
         """Tell how sure the κ are that may be ultrahigh."""

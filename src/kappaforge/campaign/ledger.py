@@ -42,13 +42,19 @@ class Ledger:
             n_atoms=len(crystal),
             density_g_per_cm3=crystal.density_g_per_cm3,
             stage="generate",
+            parents=crystal.parents,
         )
 
     def note(self, id: str, crystal: Crystal | None = None, **known: Any) -> None:
         """Write what has become known of a candidate, and its new geometry."""
         if crystal is not None:
             self._crystals[id] = crystal
-            known = {"formula": crystal.formula, "density_g_per_cm3": crystal.density_g_per_cm3, **known}
+            known = {
+                "formula": crystal.formula,
+                "density_g_per_cm3": crystal.density_g_per_cm3,
+                "parents": crystal.parents,
+                **known,
+            }
         self._rows[id] = replace(self._rows[id], **known)
 
     def energy_ev_per_atom(self, id: str) -> float:

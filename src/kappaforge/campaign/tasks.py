@@ -13,6 +13,7 @@ import numpy as np
 
 from kappaforge.campaign.candidate import CandidateRecord, kappa_of
 from kappaforge.campaign.minimum import relax_one
+from kappaforge.campaign.naming import CrystalName, names_of
 from kappaforge.campaign.phonons import PhononSettings, PhononsRecord, phonons_of
 from kappaforge.campaign.trials import Trial, member_settings, member_trial, wider_trial
 from kappaforge.crystal import Crystal
@@ -53,6 +54,7 @@ __all__ = [
     "label",
     "map_features",
     "match_crystals",
+    "name_crystals",
     "reduce_cells",
     "relax_batch",
     "soap",
@@ -83,6 +85,11 @@ def relax_batch(crystals: Sequence[Crystal], potential: str, settings: RelaxSett
 def find_symmetry(crystals: Sequence[Crystal], settings: ScreenSettings) -> list[SymmetryRecord]:
     """Find the symmetry of each crystal."""
     return [symmetry(crystal, settings) for crystal in crystals]
+
+
+def name_crystals(crystals: Sequence[Crystal], settings: ScreenSettings) -> list[CrystalName]:
+    """Name each crystal."""
+    return names_of(crystals, settings)
 
 
 def reduce_cells(crystals: Sequence[Crystal]) -> PackedCrystals:

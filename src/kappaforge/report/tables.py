@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -22,13 +21,8 @@ NOTHING = "–"
 
 def kappa_eigenvalues(row: Row) -> tuple[float, float, float] | None:
     """Return the eigenvalues of the κ tensor in W/(m·K), the largest first; None where there is no κ."""
-    if row.kappa_rta_w_per_mk is None:
-        return None
-    tensor = np.asarray(row.kappa_rta_w_per_mk, dtype=float)
-    if not np.isfinite(tensor).all():
-        return None
-    low, middle, high = np.linalg.eigvalsh((tensor + tensor.T) / 2)
-    return float(high), float(middle), float(low)
+    values = row.kappa_rta_eigenvalues_w_per_mk
+    return None if values is None else (values[0], values[1], values[2])
 
 
 def to_csv(rows: Sequence[Row]) -> str:

@@ -26,8 +26,14 @@ class Row:
     symmetry_operations: int | None = None
     dimensionality: str = ""
     """In how many directions it is bonded: 3D, 2D for layers, 1D for chains, 0D for molecules, or a mixture."""
+    known_as: str = ""
+    """Name of the known crystal that is the same by pymatgen's StructureMatcher."""
+    prototype: str = ""
+    """Its type as AFLOW labels it, such as A_cF8_227_a, by pymatgen."""
     density_g_per_cm3: float | None = None
     energy_ev_per_atom: float | None = None
+    energy_above_hull_ev_per_atom: float | None = None
+    """By the potential that relaxed the campaign's crystals; see `kappaforge.hull`."""
     status: str = "ok"
     reason: str = ""
     followed: str = ""
@@ -70,6 +76,8 @@ class Row:
     """Uncertainty: standard deviation of the committee's energies, after the last round of learning."""
     map_x: float | None = None
     map_y: float | None = None
+    parents: tuple[str, ...] = ()
+    """Digests of the geometries that it came from, oldest first."""
 
     def __post_init__(self) -> None:
         for field in fields(self):  # neither JSON nor a ranking has a place for NaN
@@ -77,14 +85,41 @@ class Row:
             if isinstance(value, float | np.ndarray) and not np.isfinite(value).all():
                 object.__setattr__(self, field.name, None)
 
+    @property
+    def kappa_rta_eigenvalues_w_per_mk(self) -> tuple[float, ...] | None:
+        """Of the tensor in the relaxation-time approximation, the largest first."""
+        return _eigenvalues(self.kappa_rta_w_per_mk)
+
+    @property
+    def kappa_lbte_eigenvalues_w_per_mk(self) -> tuple[float, ...] | None:
+        """Of the tensor of the whole transport equation, the largest first."""
+        return _eigenvalues(self.kappa_lbte_w_per_mk)
+
+    @property
+    def history(self) -> str:
+        """What became of it, step by step."""
+        told = [self.source]
+        told += ["relaxed"] if self.stage in ("relax", "screen", "select", "kappa") else []
+        told += {None: [], True: ["unique and novel"], False: ["unique, in the data set"]}[self.novel]
+        told += ["on the map"] if self.map_x is not None else []
+        told += [self.role] if self.role else []
+        told += [f"followed {self.followed}"] if self.followed else []
+        told += ["κ"] if self.kappa_rta_max_w_per_mk is not None else []
+        told += [self.status if self.status != "ok" else self.reason]
+        return " → ".join(part for part in told if part)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON."""
+        """Return the `COLUMNS` as plain Python values, ready for JSON."""
         plain = asdict(self)
         for name in ("kappa_rta_w_per_mk", "kappa_lbte_w_per_mk"):
             if plain[name] is not None:
                 plain[name] = np.asarray(plain[name]).tolist()
         if self.mesh is not None:
             plain["mesh"] = list(self.mesh)
+        plain["parents"] = list(self.parents)
+        for name in DERIVED:
+            value = getattr(self, name)
+            plain[name] = list(value) if isinstance(value, tuple) else value
         return plain
 
     def to_json(self) -> str:
@@ -92,9 +127,19 @@ class Row:
         return json.dumps(self.to_dict(), allow_nan=False)
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+DERIVED = ("kappa_rta_eigenvalues_w_per_mk", "kappa_lbte_eigenvalues_w_per_mk", "history")
+"""Columns that follow from the fields."""
+
+COLUMNS = (*(field.name for field in fields(Row)), *DERIVED)
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """Return the rows by falling largest eigenvalue of κ, those without κ last; ties by id."""
     return sorted(rows, key=lambda row: (-(row.kappa_rta_max_w_per_mk or 0.0), row.id))
+
+
+def _eigenvalues(tensor: np.ndarray | None) -> tuple[float, ...] | None:
+    if tensor is None:
+        return None
+    whole = np.asarray(tensor, dtype=float)
+    return tuple(np.linalg.eigvalsh((whole + whole.T) / 2)[::-1].tolist())
