@@ -31,7 +31,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kappaforge.campaign.campaign import PUBLISHED
+from kappaforge.store.published import PUBLISHED
 from kappaforge.files import write_text
 from kappaforge.store.run_folder import CAMPAIGN_FILE, DATABASE, RunFolder
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from kappaforge import __version__
 from kappaforge.campaign import tasks
-from kappaforge.campaign.campaign import PUBLISHED
+from kappaforge.store.published import PUBLISHED
 from kappaforge.campaign.trials import quick
 from kappaforge.cli.checks import cpu_name, usable_cores
 from kappaforge.crystal import Crystal

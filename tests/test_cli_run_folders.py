@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands import here, kappaforge, only_line, rows
-from kappaforge.campaign.campaign import PUBLISHED
+from kappaforge.store.published import PUBLISHED
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.config import load_campaign
 from kappaforge.crystal import Crystal

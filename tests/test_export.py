@@ -12,7 +12,7 @@ from ase.build import bulk
 from pymatgen.core import Structure
 from pymatgen.io.optimade import OptimadeStructureAdapter
 
-from kappaforge.campaign.campaign import PUBLISHED
+from kappaforge.store.published import PUBLISHED
 from kappaforge.cli.export import FILES, export
 from kappaforge.cli.status import status
 from kappaforge.crystal import Crystal

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kappaforge
-from kappaforge.campaign.campaign import PUBLISHED
+from kappaforge.store.published import PUBLISHED
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.config import load_campaign
 from kappaforge.crystal import Crystal

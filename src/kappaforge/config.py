@@ -22,6 +22,7 @@ from kappaforge.potentials.settings import PotentialSettings
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.select.settings import SelectSettings
+from kappaforge.transport.best_settings import BestSettings
 from kappaforge.transport.error_settings import ErrorBarSettings
 from kappaforge.transport.settings import KappaSettings
 
@@ -45,6 +46,7 @@ class CampaignSettings(BaseModel):
     training: TrainingSettings = TrainingSettings()
     kappa: KappaSettings = KappaSettings()
     error_bar: ErrorBarSettings = ErrorBarSettings()
+    best: BestSettings = BestSettings()
     engine: EngineSettings = EngineSettings()
 
 

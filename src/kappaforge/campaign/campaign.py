@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from kappaforge.campaign import distill, tasks
 from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
 from kappaforge.campaign.error_bar import error_bars, error_columns, may_reach
+from kappaforge.campaign.evidence import best_of, losses_of, parity_of
 from kappaforge.campaign.hulls import Hulls
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.campaign.memo import Memo
@@ -33,7 +34,8 @@ from kappaforge.screen.geometry import deviation
 from kappaforge.select.farthest import farthest_points
 from kappaforge.select.neighbours import nearest_neighbours
 from kappaforge.store.distillation import Distillation, stacked
-from kappaforge.store.published import Published
+from kappaforge.store.evidence import EVIDENCE, Evidence
+from kappaforge.store.published import PUBLISHED, Published
 from kappaforge.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -45,9 +47,6 @@ T = TypeVar("T")
 GENERATE_VERSION = 1
 """Of `tasks.generate`: raise it when the same arguments give other proposals."""
 
-PUBLISHED = "published"
-"""Under this name the run folder keeps what the campaign has to show."""
-
 
 class Campaign:
     """One campaign in one run folder; `run` does whatever of it has not been done."""
@@ -58,6 +57,7 @@ class Campaign:
         self.progress = progress or Silence()
         self.memo = Memo(folder, settings.engine, self.progress)
         self.ledger = Ledger()
+        self.evidence = Evidence()
         self.potential = potentials.load(settings.potential.name)
         self.for_kappa: str | AllegroModel = self.potential.name
         """What κ is computed with: the potential, or the model that query by committee made."""
@@ -89,15 +89,18 @@ class Campaign:
         features = self._describe(candidates)
         benchmarks = self._select(candidates, features, known={crystal.id for crystal in known})
         lessons = self._learn(candidates, features, benchmarks)
+        self._compare_to_labels(lessons)
         records = self._kappa("kappa of benchmarks", candidates, benchmarks)
         limit = self.settings.select.ultrahigh_kappa_w_per_mk
         good = [index for index, record in zip(benchmarks, records, strict=True) if record.kappa_max_w_per_mk >= limit]
         neighbours = self._neighbours(candidates, features, good, benchmarks)
         if lessons is not None:
             lessons = self._learn(candidates, features, [*benchmarks, *neighbours], lessons)
+            self._compare_to_labels(lessons)
             # again, where something new was learned
             records = self._kappa("kappa of benchmarks", candidates, benchmarks)
         records += self._kappa("kappa of neighbours", candidates, neighbours)
+        self._look_closer(records)
         self._error_bars(records, potentials.committee(self.potential.name) if lessons is None else lessons.committee)
         return self._publish()
 
@@ -113,6 +116,8 @@ class Campaign:
         settings = self.settings.generate
         require_elements(self.potential, frozenset(settings.elements))
         generator = generators.load(settings.generator, settings)
+        losses, held_out = losses_of(generator)
+        self._keep_evidence(losses=losses, held_out_losses=held_out)
         batches = proposal_batches(settings, self.settings.seed, generator.batch)
         results = self.memo.map("generate", GENERATE_VERSION, tasks.generate, batches, generator.digest)
         proposals = list(chain.from_iterable(results))
@@ -353,6 +358,22 @@ class Campaign:
         if mattering and settings.error_bar.committee:
             asked = f"a committee of {len(members)}" if members else "no committee: their potential has none"
             self._finish("error bars", f"{len(mattering)} κ, {asked}")
+
+    def _compare_to_labels(self, lessons: Lessons | None) -> None:
+        labels = None if lessons is None else lessons.labels
+        parity = parity_of(self.memo, self.settings, self.for_kappa, self.for_kappa_digest, labels)
+        self._keep_evidence(parity=parity)
+
+    def _look_closer(self, records: list[CandidateRecord]) -> None:
+        """Keep the phonons of the best conductors."""
+        best = best_of(self.memo, self.settings, records, self.for_kappa, self.for_kappa_digest)
+        self._keep_evidence(best=best)
+        if best:
+            self._finish("phonons of the best", ", ".join(one.id for one in best))
+
+    def _keep_evidence(self, **known: Any) -> None:
+        self.evidence = replace(self.evidence, **known)
+        self.folder.keep(EVIDENCE, self.evidence)
 
     def _finish(self, step: str, summary: str) -> None:
         self.progress.finish(step, summary)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
-from kappaforge.campaign.campaign import PUBLISHED
+from kappaforge.store.published import PUBLISHED
 from kappaforge.errors import InputError, suggestion
 from kappaforge.store.driver import Driver, driver_of
 from kappaforge.store.published import Published

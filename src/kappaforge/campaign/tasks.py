@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kappaforge.campaign.best import best_phonons
 from kappaforge.campaign.candidate import CandidateRecord, kappa_of
 from kappaforge.campaign.minimum import relax_one
 from kappaforge.campaign.naming import CrystalName, names_of
@@ -29,13 +30,15 @@ from kappaforge.label.base import Label
 from kappaforge.label.settings import LabelSettings
 from kappaforge.packed import PackedCrystals
 from kappaforge.potentials import registry as potentials
-from kappaforge.potentials.base import Potential
+from kappaforge.potentials.base import Batch, Potential
 from kappaforge.relax.relaxer import RelaxRecord, relax
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.screen.symmetry import SymmetryRecord, symmetry
 from kappaforge.screen.unique import group_packed, match_packed
 from kappaforge.screen.unique import reduce_cells as reduce_each
+from kappaforge.store.evidence import BestPhonons, Parity
+from kappaforge.transport.record import Mesh
 from kappaforge.transport.settings import KappaSettings
 from kappaforge.transport.variations import Variation
 
@@ -44,6 +47,8 @@ if TYPE_CHECKING:  # they bring torch, which only some campaigns need
     from kappaforge.potentials.allegro_model import AllegroModel
 
 __all__ = [
+    "compare_to_labels",
+    "compute_best",
     "compute_kappa",
     "compute_member_kappa",
     "compute_phonons",
@@ -61,6 +66,8 @@ __all__ = [
     "steady_settings",
     "train",
 ]
+
+LABELS_AT_ONCE = 64
 
 KAPPA_VERSION = 5
 """Of `compute_kappa`: raise it when the same arguments give another record."""
@@ -175,6 +182,35 @@ def compute_phonons(
     return phonons_of(
         crystal, _loaded(potential), relax_settings, settings, symmetry_settings, relaxed=relaxed, compared_to=other
     )
+
+
+def compute_best(
+    crystal: Crystal,
+    potential: str | AllegroModel,
+    compared_to: str | AllegroModel | None,
+    relax_settings: RelaxSettings,
+    kappa_settings: KappaSettings,
+    symmetry_settings: ScreenSettings,
+    mesh: Mesh,
+) -> BestPhonons:
+    """Look closer at one of the best conductors, which is at rest."""
+    other = None if compared_to is None else _loaded(compared_to)
+    return best_phonons(crystal, _loaded(potential), other, relax_settings, kappa_settings, symmetry_settings, mesh)
+
+
+def compare_to_labels(name: str, labels: Sequence[Label], potential: str | AllegroModel) -> Parity:
+    """Compare a potential to labels, all of which are ok; `name` says which they are."""
+    loaded = _loaded(potential)
+    energies, forces = [], []
+    for start in range(0, len(labels), LABELS_AT_ONCE):
+        some = labels[start : start + LABELS_AT_ONCE]
+        batch = Batch.of([label.crystal for label in some])
+        found = loaded.compute(batch)
+        truth = np.array([label.energy_ev for label in some], dtype=float)
+        energies.append(np.stack([truth, found.energies_ev]) / batch.counts)
+        told = np.concatenate([np.asarray(label.forces_ev_per_ang) for label in some])
+        forces.append(np.stack([told.ravel(), found.forces_ev_per_ang.ravel()]))
+    return Parity(loaded.name, name, np.concatenate(energies, axis=1), np.concatenate(forces, axis=1))
 
 
 def label(crystal: Crystal, settings: LabelSettings) -> Label:

@@ -10,7 +10,6 @@ import typer
 from kappaforge.cli.machine import show_json
 from kappaforge.cli.options import AsJson, RunPath
 from kappaforge.cli.terminal import out, show_paths, show_table
-from kappaforge.errors import InputError
 
 if TYPE_CHECKING:
     from kappaforge.store.published import Published
@@ -18,33 +17,26 @@ if TYPE_CHECKING:
 
 def report(
     path: RunPath,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write; else RUN/report.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write into this folder; RUN/report unless given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write tables, figures and the offline page of a run, also while it is going on."""
-    show_report(read_published(path), output or path / "report", as_json=as_json)
+    from kappaforge.store.published import read_published
+
+    show_report(read_published(path), path, output, as_json=as_json)
 
 
-def read_published(path: Path) -> Published:
-    """Return what a run has to show; raises `InputError` where that is nothing yet."""
-    from kappaforge.campaign.campaign import PUBLISHED
-    from kappaforge.store.run_folder import RunFolder
-
-    with RunFolder.open(path) as folder:
-        try:
-            published: Published = folder.recall(PUBLISHED)
-        except KeyError:
-            raise InputError(f"{path} has nothing to report yet; go on with: kappaforge run {path}") from None
-    return published
-
-
-def show_report(published: Published, folder: Path, *, as_json: bool) -> None:
-    """Write the report of a run into a folder, and print its rows, or the ranked κ and the paths of the files."""
+def show_report(published: Published, path: Path, output: Path | None = None, *, as_json: bool) -> None:
+    """Write the report of a run, and print its rows, or the ranked κ and the paths of the files."""
     from kappaforge.report.tables import ranked_table
     from kappaforge.report.write import write_report
+    from kappaforge.store.evidence import read_evidence
     from kappaforge.store.row import ranked
 
-    paths = write_report(published, folder)
+    evidence, distillation = read_evidence(path)
+    paths = write_report(published, output or path / "report", evidence, distillation)
     if as_json:
         show_json(ranked(published.rows))
         return

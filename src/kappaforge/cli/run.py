@@ -31,7 +31,7 @@ def run(
         return
     with RunFolder.open(path, write=True) as folder, Bars(quiet=as_json) as bars:
         published = Campaign(settings, folder, bars).run()
-    show_report(published, path / "report", as_json=as_json)
+    show_report(published, path, as_json=as_json)
 
 
 def resume(path: RunPath, as_json: AsJson = False) -> None:

@@ -19,8 +19,8 @@ def status(path: RunPath, as_json: AsOneJson = False) -> None:
     """Show who drives the run, the tasks of each step, rate and remaining time, and why crystals left."""
     from rich.table import Table
 
-    from kappaforge.campaign.campaign import PUBLISHED
     from kappaforge.store.driver import driver_of
+    from kappaforge.store.published import PUBLISHED
     from kappaforge.store.run_folder import RunFolder
 
     with RunFolder.open(path) as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -76,6 +77,16 @@ class EpochLosses:
     epoch: int
     losses: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
+
+
+def losses_text(log: Iterable[EpochLosses]) -> str:
+    """Return all losses of a training as JSON, lists by name, for the card of a generator."""
+    parts: dict[str, dict[str, list[float]]] = {"training": {}, "validation": {}}
+    for row in log:
+        for part, losses in zip(parts.values(), (row.losses, row.validation), strict=True):
+            for name, value in losses.items():
+                part.setdefault(name, []).append(float(f"{value:.5g}"))
+    return json.dumps(parts)
 
 
 Losses = Callable[[Any, torch.Generator], dict[str, torch.Tensor]]

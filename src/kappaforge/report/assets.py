@@ -30,7 +30,7 @@ thead th { position: sticky; top: 0; z-index: 1; background: var(--raised); }
 .scroll { overflow: auto; max-height: 34rem; border: 1px solid var(--line); border-radius: .4rem; }
 .scroll table { width: 100%; }
 #ranking tbody tr:hover, #ranking tbody tr.shown { background: var(--raised); }
-#ranking .wide { white-space: normal; min-width: 14rem; }
+#ranking .wide { white-space: normal; min-width: 22rem; }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: inherit; }
 th button { font-weight: 600; }
 thead th button::after { content: " ↕"; color: var(--quiet); font-weight: 400; }
@@ -46,7 +46,8 @@ tbody button { color: var(--accent); text-decoration: underline; }
 #explorer-side { display: flex; flex-direction: column; height: 36rem; min-width: 0; }
 #explorer-structure { flex: 1; min-height: 0; }
 #explorer-meta { display: none; }
-#explorer-shown { font-weight: 600; min-height: 1.5em; }
+#explorer-shown { min-height: 3em; }
+#filter { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: .3rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; padding: .75rem; background: #ffffff; color: #1c1e21; border: 1px solid var(--line);
   border-radius: .4rem; }
@@ -94,16 +95,46 @@ for (const header of ranking.tHead.rows[0].cells) {
   header.querySelector("button").addEventListener("click", () => sortBy(header));
 }
 
+const filter = document.getElementById("filter");
+let waiting = 0;
+
+function filterRows() {
+  const wanted = filter.value.toLowerCase().split(/[ ,]+/).filter(word => word !== "");
+  let found = 0;
+  for (const row of ranking.tBodies[0].rows) {
+    row.textOfCells ??= Array.from(row.cells, cell => cell.textContent).join(" ").toLowerCase();
+    row.hidden = !wanted.every(word => row.textOfCells.includes(word));
+    if (!row.hidden) found += 1;
+  }
+  document.getElementById("filter-found").textContent = wanted.length ? found + " found" : "";
+}
+
+filter.addEventListener("input", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(filterRows, 150);
+});
+
 function say(text) {
   document.getElementById("explorer-message").textContent = text;
 }
 
+const rowOfCrystal = new Map();
+for (const row of ranking.tBodies[0].rows) {
+  rowOfCrystal.set(Number(row.querySelector("button[data-crystal]").dataset.crystal), row);
+}
+let shownRow = null;
+let titles = null;
+const UNTOLD = ["rank", "mid", "min", "history"];
+
 function tell(crystal) {
-  for (const row of ranking.tBodies[0].rows) {
-    const shown = row.querySelector("button[data-crystal]").dataset.crystal === String(crystal);
-    row.classList.toggle("shown", shown);
-    if (shown) document.getElementById("explorer-shown").textContent = row.dataset.summary;
-  }
+  shownRow?.classList.remove("shown");
+  shownRow = rowOfCrystal.get(Number(crystal));
+  shownRow.classList.add("shown");
+  titles ??= Array.from(ranking.tHead.rows[0].cells, cell => cell.innerText.replaceAll("\\n", " "));
+  const told = Array.from(shownRow.cells, (cell, column) => [titles[column], cell.textContent.trim()])
+    .filter(([title, text]) => text !== "" && text !== "–" && !UNTOLD.includes(title));
+  document.getElementById("explorer-shown").textContent =
+    told.map(([title, text]) => (["id", "formula"].includes(title) ? text : title + " " + text)).join(" · ");
 }
 
 async function explore() {

@@ -10,16 +10,14 @@ from typing import Any
 
 import chemiscope
 import numpy as np
-import spglib
 from ase import Atoms
 
 from kappaforge.crystal import Crystal
+from kappaforge.report.structures import conventional
 from kappaforge.store.row import Row
 
 MAP_X, MAP_Y, KAPPA = "t-SNE 1", "t-SNE 2", "κ max"
 DENSITY, N_ATOMS = "density", "atoms in the cell"
-SYMPREC_ANG = 0.01
-"""Tolerance for the conventional cell that is drawn."""
 SUPERCELL = [2, 2, 2]
 EYE = np.array([0.25, 0.12, 1.0])
 """Look along c, a little from the side, so that atoms do not hide each other."""
@@ -57,7 +55,7 @@ def explorer_data(rows: Sequence[Row], crystals: Sequence[Crystal], name: str) -
         "role": [row.role or "candidate" for row in rows],
     }.items():
         properties[label] = {"target": "structure", "values": texts}
-    structures = [_drawn(crystal) for crystal in crystals]
+    structures = [conventional(crystal) for crystal in crystals]
     data = chemiscope.create_input(
         structures=structures,
         metadata={"name": name},
@@ -87,22 +85,6 @@ def _settings(properties: dict[str, Any], structures: Sequence[Atoms]) -> dict[s
         "structure": [{"unitCell": True, "supercell": SUPERCELL, "axes": "abc", "camera": _camera(structures[-1])}],
         "pinned": [len(structures) - 1],
     }
-
-
-def _drawn(crystal: Crystal) -> Atoms:
-    """The crystal in its conventional cell, which shows more than a slanted primitive one, atoms inside the cell."""
-    standard = spglib.standardize_cell(
-        (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist()),
-        no_idealize=True,
-        symprec=SYMPREC_ANG,
-    )
-    if standard is None:  # no symmetry could be determined
-        atoms = crystal.to_ase()
-    else:
-        cell, fractional, numbers = standard
-        atoms = Atoms(numbers=numbers, scaled_positions=fractional, cell=cell, pbc=True)
-    atoms.wrap(eps=1e-6)
-    return atoms
 
 
 def _camera(atoms: Atoms) -> dict[str, Any]:

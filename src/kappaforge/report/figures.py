@@ -23,6 +23,7 @@ ULTRAHIGH_KAPPA_W_PER_MK = 800.0
 
 KAPPA_LABEL = "largest eigenvalue of κ(RTA) (W/(m·K))"
 MARKERS = {"benchmark": "s", "neighbour": "^", "": "o"}
+FILLS = {"benchmark": "0.35", "neighbour": "white", "": "0.75"}
 ROLE_NAMES = {"benchmark": "benchmark", "neighbour": "neighbour", "": "crystal"}
 _RASTERISE_BEYOND = 2000
 """More points than this go into an SVG as one image: the file stays small and browsers stay quick."""
@@ -50,7 +51,7 @@ def crystal_map(
     """
     xy = np.reshape(np.asarray(xy, dtype=float), (-1, 2))
     kappa = np.asarray(kappa_w_per_mk, dtype=float)
-    role_of = _known_roles(roles)
+    role_of = known_roles(roles)
     placed = np.isfinite(xy).all(axis=1)
     if not placed.any():
         return empty("No crystal is on the map yet")
@@ -116,7 +117,7 @@ def kappa_histogram(groups: Mapping[str, np.ndarray]) -> Figure:
         share = np.mean(kappa > ULTRAHIGH_KAPPA_W_PER_MK)
         label = f"{ROLE_NAMES[role]} (n = {len(kappa)}, {share:.0%} ultrahigh)"
         axes.hist(kappa, bins=edges.tolist(), histtype="stepfilled", linewidth=1.1, label=label, **look)
-    _mark_ultrahigh(axes, vertical=True)
+    mark_ultrahigh(axes, vertical=True)
     axes.set(xlabel=KAPPA_LABEL, ylabel="number of crystals", xlim=(0, edges[-1]))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=2)
@@ -148,8 +149,8 @@ def kappa_ranking(names: Sequence[str], eigenvalues_w_per_mk: np.ndarray, limit:
     for column, (marker, colour, label) in enumerate(looks):
         edge = "black" if marker != "|" else None
         axes.scatter(values[best, column], rows, marker=marker, c=colour, edgecolors=edge, s=26, zorder=3, label=label)
-    axes.set(xlabel="eigenvalues of κ (W/(m·K))", xlim=(0, _round_up(1.03 * float(values[best, 2].max()))))
-    _mark_ultrahigh(axes, vertical=True)
+    axes.set(xlabel="eigenvalues of κ (W/(m·K))", xlim=(0, round_up(1.03 * float(values[best, 2].max()))))
+    mark_ultrahigh(axes, vertical=True)
     axes.set_ylim(max(len(best), 4) - 0.4, -0.6)
     axes.set_yticks(rows, [_shortened(names[index]) for index in best])
     axes.grid(axis="y", color="0.92")
@@ -178,25 +179,11 @@ def kappa_over_density(
     shown = np.isfinite(xy).all(axis=1)
     if not shown.any():
         return empty("κ of no crystal is known yet")
-    role_of = _known_roles(roles)
-    colours = {"benchmark": "0.35", "neighbour": "white", "": "0.75"}
     figure, axes = new_axes((6.4, 4.4))
-    for role, marker in MARKERS.items():
-        of_role = shown & (role_of == role)
-        if of_role.any():
-            axes.scatter(
-                xy[of_role, 0],
-                xy[of_role, 1],
-                marker=marker,
-                s=40,
-                c=colours[role],
-                edgecolors="black",
-                linewidths=0.7,
-                label=ROLE_NAMES[role],
-            )
+    scatter_by_role(axes, xy, shown, known_roles(roles))
     axes.margins(0.1)
-    axes.set_ylim(0, _round_up(float(xy[shown, 1].max()) * 1.05))
-    _mark_ultrahigh(axes, vertical=False)
+    axes.set_ylim(0, round_up(float(xy[shown, 1].max()) * 1.05))
+    mark_ultrahigh(axes, vertical=False)
     axes.set(xlabel="density (g/cm³)", ylabel=KAPPA_LABEL)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=3)
     name_points(axes, xy, names, marked=shown)
@@ -240,8 +227,27 @@ def uncertainty_evolution(
     return figure
 
 
-def _known_roles(roles: Sequence[str]) -> np.ndarray:
-    """Roles as an array; one without a marker of its own counts as none."""
+def scatter_by_role(axes: Axes, xy: np.ndarray, shown: np.ndarray, role_of: np.ndarray) -> None:
+    """Draw the points that are `shown`, with a marker for each role; all of shape (n, …)."""
+    for role, marker in MARKERS.items():
+        of_role = shown & (role_of == role)
+        if of_role.any():
+            axes.scatter(
+                xy[of_role, 0],
+                xy[of_role, 1],
+                marker=marker,
+                s=40,
+                c=FILLS[role],
+                edgecolors="black",
+                linewidths=0.7,
+                zorder=3,
+                clip_on=False,  # whole markers at κ = 0
+                label=f"{ROLE_NAMES[role]} (n = {of_role.sum()})",
+            )
+
+
+def known_roles(roles: Sequence[str]) -> np.ndarray:
+    """Return roles as an array; one without a marker of its own counts as none."""
     return np.array([role if role in MARKERS else "" for role in roles], dtype=str)
 
 
@@ -252,8 +258,8 @@ def _key(marker: str, colour: str, label: str, size: float = 6.5, edge: str = "b
     )  # fmt: skip
 
 
-def _mark_ultrahigh(axes: Axes, vertical: bool) -> None:
-    """A dashed line at the limit of ultrahigh κ, where the axis reaches it."""
+def mark_ultrahigh(axes: Axes, vertical: bool) -> None:
+    """Draw a dashed line at the limit of ultrahigh κ, where the axis reaches it."""
     low, high = axes.get_xlim() if vertical else axes.get_ylim()
     if low < ULTRAHIGH_KAPPA_W_PER_MK < high:
         line = axes.axvline if vertical else axes.axhline
@@ -271,11 +277,11 @@ def _bins(largest: float) -> np.ndarray:
 
 def _colour_limits(kappa: np.ndarray) -> tuple[float, float]:
     """From zero, so that a colour means the same ratio in every map of one run."""
-    return (0.0, _round_up(float(kappa.max()))) if len(kappa) else (0.0, 1.0)
+    return (0.0, round_up(float(kappa.max()))) if len(kappa) else (0.0, 1.0)
 
 
-def _round_up(value: float) -> float:
-    """The next value with two digits, so that axes end on a round number."""
+def round_up(value: float) -> float:
+    """Return the next value with two digits, so that axes end on a round number."""
     if value <= 0:
         return 1.0
     step = 10.0 ** (np.floor(np.log10(value)) - 1)

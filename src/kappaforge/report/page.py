@@ -11,7 +11,8 @@ from kappaforge import __version__
 from kappaforge.crystal import Crystal
 from kappaforge.report.assets import SCRIPT, STYLE
 from kappaforge.report.explorer import chemiscope_licence, chemiscope_script, explorer_data, json_for_script
-from kappaforge.report.tables import NOTHING, kappa_eigenvalues, kappa_text, number
+from kappaforge.report.ranking import ranking
+from kappaforge.report.tables import NOTHING, kappa_text, number
 from kappaforge.store.published import Published
 from kappaforge.store.row import Row, ranked
 
@@ -45,7 +46,7 @@ def page(published: Published, pictures: Sequence[Picture]) -> str:
     crystal_of = {row.id: crystal for row, crystal in zip(published.rows, published.crystals, strict=True)}
     crystals = [crystal_of[row.id] for row in rows]
     sections = [
-        _ranking(rows),
+        ranking(rows),
         _explorer(rows),
         _figures(pictures),
         _steps(published),
@@ -108,94 +109,6 @@ def _with_potential(published: Published, rows: Iterable[Row]) -> str:
 
 def _count(number_of: int, noun: str) -> str:
     return f"{number_of} {noun}" + ("" if number_of == 1 else "s")
-
-
-# header, and whether its cells are numbers; the order in which the first click sorts follows from that
-_COLUMNS = (
-    ("rank", True),
-    ("id", False),
-    ("formula", False),
-    ("N", True),
-    ("space<br>group", True),
-    ("symmetry<br>operations", True),
-    ("density<br>g/cm³", True),
-    ("energy<br>eV/atom", True),
-    ("κ max<br>W/(m·K)", True),
-    ("κ mid", True),
-    ("κ min", True),
-    ("role", False),
-    ("novel", False),
-    ("source", False),
-    ("status", False),
-    ("reason", False),
-)
-
-
-def _ranking(rows: Sequence[Row]) -> str:
-    head = "".join(
-        f'<th scope="col"{_class(numeric)}{_first(header)}><button type="button">{header}</button></th>'
-        for header, numeric in _COLUMNS
-    )
-    body = "\n".join(_table_row(rank, row, len(rows) - rank) for rank, row in enumerate(rows, start=1))
-    return f"""<section id="table" aria-labelledby="table-title">
-<h2 id="table-title">Ranking by thermal conductivity</h2>
-<p class="quiet">κ max, mid and min are the eigenvalues of the κ(RTA) tensor;
-the table as CSV and JSON has the whole transport equation too.
-Click a header to sort, an id to see the crystal.</p>
-<div class="scroll" tabindex="0" role="region" aria-labelledby="table-title">
-<table id="ranking"><thead><tr>{head}</tr></thead>
-<tbody>
-{body}
-</tbody></table>
-</div>
-</section>
-"""
-
-
-def _class(numeric: bool) -> str:
-    return ' class="number"' if numeric else ""
-
-
-def _first(header: str) -> str:
-    """The rank starts sorted, and sorts upwards."""
-    return ' data-first="ascending" aria-sort="ascending"' if header == "rank" else ""
-
-
-def _table_row(rank: int, row: Row, place: int) -> str:
-    _, middle, smallest = kappa_eigenvalues(row) or (None, None, None)
-    kappas = (row.kappa_rta_max_w_per_mk, middle, smallest)
-    cells = [
-        _number_cell(rank, str(rank) if row.kappa_rta_max_w_per_mk is not None else NOTHING),
-        f'<th scope="row"><button type="button" data-crystal="{place}">{escape(row.id)}</button></th>',
-        _text_cell(row.formula),
-        _number_cell(row.n_atoms, number(row.n_atoms)),
-        _number_cell(row.space_group_number, number(row.space_group_number)),
-        _number_cell(row.symmetry_operations, number(row.symmetry_operations)),
-        _number_cell(row.density_g_per_cm3, number(row.density_g_per_cm3, 3)),
-        _number_cell(row.energy_ev_per_atom, number(row.energy_ev_per_atom, 3)),
-        *(_number_cell(kappa, kappa_text(kappa)) for kappa in kappas),
-        _text_cell(row.role),
-        _text_cell({None: "", True: "yes", False: "no"}[row.novel]),
-        _text_cell(row.source),
-        _text_cell(row.status),
-        f'<td class="wide">{escape(row.reason)}</td>',
-    ]
-    return f'<tr data-summary="{escape(_summary_of(row))}">{"".join(cells)}</tr>'
-
-
-def _summary_of(row: Row) -> str:
-    group = f"space group {row.space_group_number}" if row.space_group_number is not None else ""
-    kappa = row.kappa_rta_max_w_per_mk
-    conducts = row.status if kappa is None else f"κ max {kappa_text(kappa)} W/(m·K)"
-    return " · ".join(part for part in (row.id, row.formula, group, conducts) if part)
-
-
-def _number_cell(value: float | None, shown: str) -> str:
-    return f'<td class="number" data-key="{"" if value is None else repr(value)}">{shown}</td>'
-
-
-def _text_cell(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
 
 
 def _explorer(rows: Sequence[Row]) -> str:

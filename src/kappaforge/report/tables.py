@@ -7,8 +7,10 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+import spglib
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -87,6 +89,22 @@ def ranked_table(rows: Sequence[Row], limit: int | None = None) -> Table:
         # ids and formulas may hold brackets, which rich would take for markup
         table.add_row(*(Text(cell) for cell in cells), style="" if row.status == "ok" else "dim")
     return table
+
+
+@cache
+def group_symbol(number: int) -> str:
+    """Return the international symbol of a space group, such as ``Fd-3m``."""
+    return _symbols()[number]
+
+
+@cache
+def _symbols() -> dict[int, str]:
+    found: dict[int, str] = {}
+    for hall_number in range(1, 531):
+        kind = spglib.get_spacegroup_type(hall_number)
+        assert kind is not None, "all of these numbers are there"
+        found.setdefault(kind.number, kind.international_short)  # the first setting is the standard one
+    return found
 
 
 def number(value: float | None, decimals: int = 0) -> str:

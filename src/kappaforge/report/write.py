@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
-import numpy as np
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
-from matplotlib.figure import Figure
 
 from kappaforge.crystal import Crystal
+from kappaforge.errors import InputError
 from kappaforge.files import replacing, write_text
 from kappaforge.report.canvas import save
-from kappaforge.report.figures import (
-    crystal_map,
-    kappa_histogram,
-    kappa_over_density,
-    kappa_ranking,
-)
-from kappaforge.report.learning import uncertainty_csv, uncertainty_figure
+from kappaforge.report.learning import uncertainty_csv
+from kappaforge.report.markup import to_latex, to_markdown
 from kappaforge.report.page import Picture, page
-from kappaforge.report.tables import kappa_eigenvalues, to_csv, to_json
+from kappaforge.report.pictures import pictures
+from kappaforge.report.tables import to_csv, to_json
+from kappaforge.store.distillation import Distillation
+from kappaforge.store.evidence import Evidence
 from kappaforge.store.published import Published
 from kappaforge.store.row import Row
 
 
-def write_report(published: Published, folder: Path) -> dict[str, Path]:
+def write_report(
+    published: Published,
+    folder: Path,
+    evidence: Evidence | None = None,
+    distillation: Distillation | None = None,
+) -> dict[str, Path]:
     """Write tables, crystals, figures and the offline page of a run, finished or not.
 
     Every file is replaced as a whole, and the same run gives the same bytes.
@@ -39,27 +42,59 @@ def write_report(published: Published, folder: Path) -> dict[str, Path]:
     published
         The run.
     folder
-        Made where it does not exist.
+        Made where it does not exist. Figures that a report before this one has left there, of crystals that are no
+        longer the best, are removed.
+    evidence, distillation
+        What the run has to show beside its rows, as far as it has come.
 
     Returns
     -------
     dict
         Path of every file by its name below `folder`, such as ``table.csv``, ``figures/map.png``, ``index.html``.
+
+    Raises
+    ------
+    InputError
+        Where the folder cannot be written.
     """
+    try:
+        paths = _written(published, folder, evidence or Evidence(), distillation)
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}); write the report elsewhere with --output"
+        ) from None
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
+
+def _written(published: Published, folder: Path, evidence: Evidence, distillation: Distillation | None) -> list[Path]:
+    rows = published.rows
     paths = [
-        write_text(folder / "table.csv", to_csv(published.rows)),
-        write_text(folder / "table.json", to_json(published.rows)),
-        write_crystals(folder / "crystals.extxyz", published.rows, published.crystals),
+        write_text(folder / "table.csv", to_csv(rows)),
+        write_text(folder / "table.json", to_json(rows)),
+        write_text(folder / "table.md", to_markdown(rows)),
+        write_text(folder / "table.tex", to_latex(rows)),
+        write_crystals(folder / "crystals.extxyz", rows, published.crystals),
     ]
     if published.rounds:
         paths.append(write_text(folder / "uncertainty.csv", uncertainty_csv(published.rounds)))
-    pictures = []
-    for name, (figure, title, caption) in _figures(published).items():
-        png, svg = save(figure, folder / "figures" / name)
+    shown = []
+    for drawn in pictures(published, evidence, distillation):
+        png, svg = save(drawn.figure, folder / "figures" / drawn.name)
         paths += [png, svg]
-        pictures.append(Picture(title, caption, svg.read_bytes()))
-    paths.append(write_text(folder / "index.html", page(published, pictures)))
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+        shown.append(Picture(drawn.title, drawn.caption, svg.read_bytes()))
+    for old in set((folder / "figures").glob("*")) - set(paths):
+        if re.fullmatch(OF_THE_BEST, old.name):
+            old.unlink()
+    paths.append(write_text(folder / "index.html", page(published, shown)))
+    return paths
+
+
+OF_THE_BEST = r"(dispersion|cumulative_kappa)-\d+-.*\.(png|svg)"
 
 
 def write_crystals(path: Path, rows: Sequence[Row], crystals: Sequence[Crystal]) -> Path:
@@ -90,51 +125,3 @@ def _readable(text: str) -> str:
         if isinstance(read, str) and read == text:
             return text
     return "_JSON " + json.dumps(text).replace("\\", "\\\\")  # ASE's reader takes one level of backslashes away
-
-
-def _figures(published: Published) -> dict[str, tuple[Figure, str, str]]:
-    """The figures by file name, each with its title and caption."""
-    rows = published.rows
-    learning = {"uncertainty": _uncertainty(published)} if published.rounds else {}
-    kappa = _column(rows, "kappa_rta_max_w_per_mk")
-    roles = [row.role for row in rows]
-    names = [row.id if row.source.startswith("known") else "" for row in rows]
-    eigenvalues = np.array([kappa_eigenvalues(row) or (np.nan,) * 3 for row in rows]).reshape(-1, 3)
-    grouped = {role: kappa[[row.role == role for row in rows]] for role in ("benchmark", "neighbour", "")}
-    return {
-        "map": (
-            crystal_map(np.column_stack([_column(rows, "map_x"), _column(rows, "map_y")]), kappa, roles, names),
-            "Map of the crystals",
-            "t-SNE of the averaged SOAP descriptors: near points are alike. Known crystals bear their names.",
-        ),
-        "kappa_histogram": (
-            kappa_histogram(grouped),
-            "Distribution of κ",
-            "Benchmarks spread over the map; neighbours were chosen close to the best of them. "
-            "Dashed: 800 W/(m·K), the limit of ultrahigh.",
-        ),
-        "kappa_ranking": (
-            kappa_ranking([row.id for row in rows], eigenvalues),
-            "Best conductors",
-            "The three eigenvalues of κ: the longer the line, the more the direction matters.",
-        ),
-        "kappa_over_density": (
-            kappa_over_density(_column(rows, "density_g_per_cm3"), kappa, roles, names),
-            "κ over density",
-            "Largest eigenvalue of κ against the mass density.",
-        ),
-        **learning,
-    }
-
-
-def _uncertainty(published: Published) -> tuple[Figure, str, str]:
-    return (
-        uncertainty_figure(published.rounds, published.settings["learn"]["threshold_mev_per_atom"]),
-        "Query by committee",
-        "Standard deviation of the committee's energies. After each round the most uncertain crystals were labelled.",
-    )
-
-
-def _column(rows: Sequence[Row], name: str) -> np.ndarray:
-    """One column of the rows as floats, NaN where nothing is known."""
-    return np.array([np.nan if getattr(row, name) is None else getattr(row, name) for row in rows], dtype=float)

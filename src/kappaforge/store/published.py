@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kappaforge.crystal import Crystal
+from kappaforge.errors import InputError
 from kappaforge.store.row import Row
+from kappaforge.store.run_folder import RunFolder
+
+PUBLISHED = "published"
+"""Under this name the run folder keeps what the campaign has to show."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +75,19 @@ class Published:
     crystals: list[Crystal]
     seconds_by_step: dict[str, float] = field(default_factory=dict)
     rounds: list[LearningRound] = field(default_factory=list)
+
+
+def read_published(path: Path) -> Published:
+    """Return what a run has to show.
+
+    Raises
+    ------
+    InputError
+        For a folder that is no run folder, or has nothing to show yet.
+    """
+    with RunFolder.open(path) as folder:
+        try:
+            published: Published = folder.recall(PUBLISHED)
+        except KeyError:
+            raise InputError(f"{path} has nothing to report yet; go on with: kappaforge run {path}") from None
+    return published

@@ -96,6 +96,11 @@ class Row:
         return _eigenvalues(self.kappa_lbte_w_per_mk)
 
     @property
+    def kappa_any_error_w_per_mk(self) -> float | None:
+        """Error of the largest eigenvalue of the better solution: of all that was looked at, or of the mesh alone."""
+        return self.kappa_mesh_error_w_per_mk if self.kappa_error_w_per_mk is None else self.kappa_error_w_per_mk
+
+    @property
     def history(self) -> str:
         """What became of it, step by step."""
         told = [self.source]
@@ -105,7 +110,7 @@ class Row:
         told += [self.role] if self.role else []
         told += [f"followed {self.followed}"] if self.followed else []
         told += ["κ"] if self.kappa_rta_max_w_per_mk is not None else []
-        told += [self.status if self.status != "ok" else self.reason]
+        told += [": ".join(filter(None, ("" if self.status == "ok" else self.status, self.reason)))]
         return " → ".join(part for part in told if part)
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from kappaforge.generate.cdvae.sampling import Decoded, decode, drawn_sizes, lik
 from kappaforge.generate.cdvae.settings import PRESETS, CdvaeSettings, LangevinSettings
 from kappaforge.generate.distances import too_close
 from kappaforge.generate.settings import GenerateSettings
-from kappaforge.generate.training import EpochLosses, TrainingSettings, train
+from kappaforge.generate.training import EpochLosses, TrainingSettings, losses_text, train
 from kappaforge.generate.wishes import formula_unit
 from kappaforge.weights import read_weights, weights_digest, write_weights
 
@@ -130,6 +130,7 @@ class Cdvae:
             "data digest": weights_digest(digests, {}),
             "epochs": str(len(log)),
             "last losses": ", ".join(f"{name} {value:.3f}" for name, value in log[-1].losses.items()),
+            "losses": losses_text(log),
         }
         return cls(network.eval(), known, settings or GenerateSettings(), card=card)
 

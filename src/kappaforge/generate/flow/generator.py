@@ -24,7 +24,7 @@ from kappaforge.generate.pattern import free_pattern
 from kappaforge.generate.prior import PatternPrior, learn
 from kappaforge.generate.settings import GenerateSettings
 from kappaforge.generate.solvers import solver
-from kappaforge.generate.training import EpochLosses, TrainingSettings, train
+from kappaforge.generate.training import EpochLosses, TrainingSettings, losses_text, train
 from kappaforge.generate.wishes import wish_of
 from kappaforge.weights import read_weights, weights_digest, write_weights
 
@@ -125,6 +125,7 @@ class Flow:
             "data digest": weights_digest(about[1], {}),
             "epochs": str(len(log)),
             "last losses": ", ".join(f"{name} {value:.3f}" for name, value in log[-1].losses.items()),
+            "losses": losses_text(log),
         }
         return cls(network, known, volumes, prior, settings or GenerateSettings(), card=card)
 
