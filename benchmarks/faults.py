@@ -31,8 +31,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kappaforge.store.published import PUBLISHED
 from kappaforge.files import write_text
+from kappaforge.store.published import PUBLISHED
 from kappaforge.store.run_folder import CAMPAIGN_FILE, DATABASE, RunFolder
 
 CAMPAIGN = """

@@ -23,7 +23,6 @@ import numpy as np
 
 from kappaforge import __version__
 from kappaforge.campaign import tasks
-from kappaforge.store.published import PUBLISHED
 from kappaforge.campaign.trials import quick
 from kappaforge.cli.checks import cpu_name, usable_cores
 from kappaforge.crystal import Crystal
@@ -33,6 +32,7 @@ from kappaforge.generate.settings import GenerateSettings
 from kappaforge.potentials import registry
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
+from kappaforge.store.published import PUBLISHED
 from kappaforge.store.run_folder import RunFolder
 from kappaforge.transport.error_settings import ErrorBarSettings
 from kappaforge.transport.settings import KappaSettings

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from commands import here, kappaforge, only_line, rows
-from kappaforge.store.published import PUBLISHED
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.config import load_campaign
 from kappaforge.crystal import Crystal
+from kappaforge.store.published import PUBLISHED
 from kappaforge.store.run_folder import DATABASE, RunFolder, StepProgress
 from small_campaign import SMALL, make_run
 

@@ -12,12 +12,11 @@ from ase.build import bulk
 from pymatgen.core import Structure
 from pymatgen.io.optimade import OptimadeStructureAdapter
 
-from kappaforge.store.published import PUBLISHED
 from kappaforge.cli.export import FILES, export
 from kappaforge.cli.status import status
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
-from kappaforge.store.published import Published
+from kappaforge.store.published import PUBLISHED, Published
 from kappaforge.store.row import Row
 from kappaforge.store.run_folder import RunFolder, StepProgress
 

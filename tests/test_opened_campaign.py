@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 import kappaforge
-from kappaforge.store.published import PUBLISHED
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.config import load_campaign
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
-from kappaforge.store.published import LearningRound
+from kappaforge.store.published import PUBLISHED, LearningRound
 from kappaforge.store.row import COLUMNS
 from kappaforge.store.run_folder import RunFolder, StepProgress
 from small_campaign import SMALL, make_run

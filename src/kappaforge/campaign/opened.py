@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
-from kappaforge.store.published import PUBLISHED
 from kappaforge.errors import InputError, suggestion
 from kappaforge.store.driver import Driver, driver_of
-from kappaforge.store.published import Published
+from kappaforge.store.published import PUBLISHED, Published
 from kappaforge.store.row import COLUMNS, Row, ranked
 from kappaforge.store.run_folder import RunFolder, StepProgress
 

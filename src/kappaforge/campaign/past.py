@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kappaforge.store.published import PUBLISHED
 from kappaforge.config import CampaignSettings
-from kappaforge.store.published import Published
+from kappaforge.store.published import PUBLISHED, Published
 from kappaforge.store.run_folder import RunFolder, StepProgress
 
 

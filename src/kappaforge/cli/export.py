@@ -38,11 +38,11 @@ def export(
     """Write all crystals of a run as they stand, each with what is known of it."""
     if format not in FILES:
         raise InputError(f"--format: unknown {format!r}{suggestion(format, FILES)}")
-    from kappaforge.store.published import read_published
     from kappaforge.dataset.writers import write
     from kappaforge.files import write_text
     from kappaforge.report.databases import optimade_json, write_ase_db
     from kappaforge.report.tables import to_csv
+    from kappaforge.store.published import read_published
 
     published = read_published(path)
     rows, crystals = published.rows, published.crystals
