@@ -14,21 +14,18 @@ from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
 from kappaforge.campaign.error_bar import error_bars, error_columns, may_reach
 from kappaforge.campaign.evidence import best_of, losses_of, parity_of
 from kappaforge.campaign.hulls import Hulls
+from kappaforge.campaign.inputs import GENERATE_VERSION, proposal_batches, read_dataset
 from kappaforge.campaign.ledger import Ledger
 from kappaforge.campaign.memo import Memo
 from kappaforge.campaign.naming import NAMING_VERSION, names_of
 from kappaforge.campaign.progress import Progress, Silence
 from kappaforge.config import CampaignSettings
 from kappaforge.crystal import Crystal
-from kappaforge.dataset.known_carbon import known_carbons
-from kappaforge.dataset.load import load
-from kappaforge.errors import InputError, suggestion
 from kappaforge.generate import registry as generators
-from kappaforge.generate.settings import GenerateSettings
 from kappaforge.label.settings import NO_LABELER
 from kappaforge.packed import PackedCrystals
 from kappaforge.potentials import registry as potentials
-from kappaforge.potentials.base import Potential, require_elements
+from kappaforge.potentials.base import require_elements
 from kappaforge.screen.energy import energies_above_lowest
 from kappaforge.screen.geometry import deviation
 from kappaforge.select.farthest import farthest_points
@@ -43,9 +40,6 @@ if TYPE_CHECKING:
     from kappaforge.potentials.allegro_model import AllegroModel
 
 T = TypeVar("T")
-
-GENERATE_VERSION = 1
-"""Of `tasks.generate`: raise it when the same arguments give other proposals."""
 
 
 class Campaign:
@@ -383,36 +377,6 @@ class Campaign:
         published = self.ledger.publish(self.settings, self.folder.seconds_by_step())
         self.folder.keep(PUBLISHED, published)
         return published
-
-
-def read_dataset(settings: CampaignSettings, potential: Potential) -> tuple[list[Crystal], list[Crystal]]:
-    """Return the known crystals that are always benchmarks, and the rest of the data set.
-
-    Raises
-    ------
-    InputError
-        For files that cannot be used, a known crystal that is not there, or elements that the potential does not know.
-    """
-    crystals = [entry.crystal for entry in load(settings.dataset)]
-    by_id = {crystal.id: crystal for crystal in [*(entry.crystal for entry in known_carbons()), *crystals]}
-    wanted = settings.select.known
-    for name in wanted:
-        if name not in by_id:
-            raise InputError(f"[select] known: there is no crystal {name!r}{suggestion(name, by_id)}")
-    known = [by_id[name] for name in wanted]
-    dataset = [crystal for crystal in crystals if crystal.id not in wanted]
-    for crystal in chain(known, dataset):
-        require_elements(potential, crystal.elements)
-    return known, dataset
-
-
-def proposal_batches(settings: GenerateSettings, seed: int, size: int) -> list[tuple[GenerateSettings, int, int, int]]:
-    """Return the arguments of the tasks that generate; how many there are in all is no part of them.
-
-    So a larger campaign goes on from a smaller one.
-    """
-    alike = replace(settings, n=1)
-    return [(alike, seed, first, min(size, settings.n - first)) for first in range(0, settings.n, size)]
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from kappaforge.campaign.campaign import GENERATE_VERSION, proposal_batches, read_dataset
+from kappaforge.campaign.inputs import GENERATE_VERSION, proposal_batches, read_dataset
 from kappaforge.campaign.past import Past
 from kappaforge.campaign.rates import ReferenceRates, reference_rates
 from kappaforge.config import CampaignSettings
