@@ -8,8 +8,9 @@ were run, and otherwise expected from the shares of one campaign of known outcom
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 from kappaforge.campaign.inputs import GENERATE_VERSION, proposal_batches, read_dataset
 from kappaforge.campaign.past import Past
@@ -23,6 +24,7 @@ from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.base import require_elements
 from kappaforge.store.codec import task_key
 from kappaforge.store.run_folder import RunFolder
+from kappaforge.transport.settings import KappaSettings
 
 HERE, REFERENCE = "this run", "reference"
 
@@ -31,6 +33,16 @@ WIDER_PER_KAPPA = 1.25
 
 GROWTH = 0.64
 """Distinct symmetric crystals grow with the proposals to this power (docs/method.md, 10,000 proposals of ``flow``)."""
+
+AS_CHEAP: Mapping[str, Any] = {
+    "level": "full",
+    "temperature_k": 300.0,
+    "more_temperatures_k": (),
+    "isotope_scattering": False,
+    "boundary_length_um": None,
+    "follow_imaginary": 0,
+}
+"""Settings of κ that do not change what it costs by much, or are reckoned with."""
 
 RELAXING = ("seed", "dataset", "generate", "potential", "relax", "engine.batch_size")
 SCREENING = (*RELAXING, "screen")
@@ -274,7 +286,12 @@ class _Foresight:
         return costs
 
     def _kappa_s(self, kind: str = "") -> float | None:
-        """Return the reference time of a κ, s; where no kind is given, of that which the settings want."""
+        """Return the reference time of a κ, s; where no kind is given, of that which the settings want.
+
+        None where they want it otherwise than by default, as nobody has measured that.
+        """
         kappa = self.settings.kappa
+        if replace(kappa, **AS_CHEAP) != replace(KappaSettings(method=kappa.method), **AS_CHEAP):
+            return None
         wanted = kind or ("paper" if kappa.method == "paper" else kappa.level)
         return self.reference.kappa_s(self.settings.potential.name, wanted, self.atoms())
