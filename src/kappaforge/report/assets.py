@@ -137,6 +137,20 @@ function tell(crystal) {
     told.map(([title, text]) => (["id", "formula"].includes(title) ? text : title + " " + text)).join(" · ");
 }
 
+function colourBy(explorer, properties, first) {
+  const select = document.getElementById("explorer-colour");
+  const others = Object.keys(properties).filter(name => typeof properties[name].values[0] === "number"
+    && name !== first && !name.startsWith("t-SNE"));
+  for (const name of [first, ...others]) select.add(new Option(name, name));
+  select.addEventListener("change", () => {
+    const known = properties[select.value].values.filter(value => !Number.isNaN(value));
+    const range = known.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)],
+      [Infinity, -Infinity]);
+    explorer.map.applySettings({ color: { property: select.value } });
+    explorer.map.applySettings({ color: { min: range[0], max: range[1] } });
+  });
+}
+
 async function explore() {
   const source = document.getElementById("crystals");
   if (source === null) return;
@@ -144,6 +158,7 @@ async function explore() {
   for (const property of Object.values(data.properties)) {
     property.values = property.values.map(value => value === null ? NaN : value);
   }
+  const coloured = data.settings.map.color.property;  // the explorer takes the settings away
   const parts = { map: "explorer-map", info: "explorer-info", meta: "explorer-meta", structure: "explorer-structure" };
   const warnings = new Chemiscope.Warnings();
   warnings.addHandler(say);
@@ -151,6 +166,8 @@ async function explore() {
   const showInfo = explorer.info.show.bind(explorer.info);
   explorer.info.show = where => { showInfo(where); tell(where.structure); };
   tell(data.structures.length - 1);
+  colourBy(explorer, data.properties, coloured);
+  window.explorer = explorer;
   ranking.addEventListener("click", event => {
     const button = event.target.closest("button[data-crystal]");
     if (button === null) return;

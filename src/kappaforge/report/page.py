@@ -116,7 +116,8 @@ def _explorer(rows: Sequence[Row]) -> str:
         inside = "<p>There is no crystal to show yet.</p>"
     else:
         inside = """<p class="quiet">Each point is a crystal, grey while its κ is unknown; the mark is its role.
-Click a point to see its atoms (2 × 2 × 2 conventional cells), drag to turn them.</p>
+Click a point to see its atoms (2 × 2 × 2 conventional cells), drag to turn them.
+<label>Colour: <select id="explorer-colour"></select></label></p>
 <p id="explorer-shown" aria-live="polite"></p>
 <p id="explorer-message" role="status"></p>
 <div class="explorer">

@@ -104,7 +104,8 @@ def _of_best(published: Published, evidence: Evidence) -> Iterator[Drawn]:
         "structures",
         structures_figure([crystal_of[row.id] for row in best], [_heading(row) for row in best]),
         "Structures of the best conductors",
-        "Seen along c, a little from the side and from above; the farther, the paler. Dashed: the conventional cell.",
+        "Seen along the shortest vector of the conventional cell (dashed), a little from the side and from above; "
+        "the farther, the paler.",
     )
     row_of = {row.id: row for row in published.rows}
     for place, found in enumerate(evidence.best, start=1):
@@ -176,9 +177,9 @@ def _dispersion(found: BestPhonons) -> Figure:
     assert found.frequencies_thz is not None
     assert found.segments is not None
     assert found.label_rows is not None
-    curves = {found.potential: found.frequencies_thz}
+    curves = {f"potential {found.potential}": found.frequencies_thz}
     if found.compared_thz is not None:
-        curves[found.compared_to] = found.compared_thz
+        curves[f"potential {found.compared_to}"] = found.compared_thz
     return dispersion_figure(found.distances_per_ang, curves, found.segments, found.labels, found.label_rows)
 
 

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from kappaforge.bonds import NEIGHBOUR_RADII
 from kappaforge.crystal import Crystal
@@ -28,6 +30,9 @@ MOST_ATOMS = 220
 BALL_RADIUS = 0.30
 """Of an atom's covalent radius."""
 STICK_ANG = 0.20
+SIDEWAYS, ABOVE = 0.22, 0.14
+SMALL_PIECE = 0.25
+"""Of the largest connected piece: smaller ones are ends that the box has cut off."""
 SCALE_BAR_ANG = 2.0
 FOG = 0.62
 """How far the farthest atoms fade towards the white ground."""
@@ -133,18 +138,29 @@ def _closed(atoms: Atoms) -> Atoms:
 
 
 def _bonded(box: Atoms) -> tuple[Atoms, np.ndarray, np.ndarray]:
-    """Return atoms and the pairs that are bonded; where there are bonds, atoms cut off by the box are left out."""
+    """Return atoms and the pairs that are bonded, without the small pieces that the box has cut off."""
     first, second = neighbor_list("ij", box, natural_cutoffs(box, mult=NEIGHBOUR_RADII))
-    kept = np.unique(first) if len(first) else np.arange(len(box))
-    return box[kept], np.searchsorted(kept, first), np.searchsorted(kept, second)
+    bonds = coo_array((np.ones(len(first)), (first, second)), shape=(len(box), len(box)))
+    _, piece = connected_components(bonds, directed=False)
+    sizes = np.bincount(piece)
+    kept = np.flatnonzero(sizes[piece] >= SMALL_PIECE * sizes.max())
+    within = np.isin(first, kept)
+    return box[kept], np.searchsorted(kept, first[within]), np.searchsorted(kept, second[within])
 
 
 def _view(cell: np.ndarray) -> np.ndarray:
-    """Return what turns positions to right, up and towards the eye: along c, a little from the side and from above."""
-    towards = cell[2] / np.linalg.norm(cell[2]) + 0.22 * cell[0] / np.linalg.norm(cell[0])
-    up = np.cross(cell[2], cell[0])
-    up *= np.sign(np.linalg.det(cell)) / np.linalg.norm(up)
-    towards = towards + 0.14 * up
+    """Return what turns positions to right, up and towards the eye.
+
+    The eye looks along the shortest cell vector, along which most shows of a crystal, a little from the side and from
+    above; the longest one goes up.
+    """
+    lengths = np.linalg.norm(cell, axis=1)
+    near, side, high = (axis / length for axis, length in zip(cell[np.argsort(lengths)], np.sort(lengths), strict=True))
+    up = high - (high @ near) * near
+    up /= np.linalg.norm(up)
+    right = np.cross(up, near)
+    right *= np.sign(right @ side)  # and with it the side that the eye is on
+    towards = np.cross(right, up) + SIDEWAYS * right + ABOVE * up
     towards /= np.linalg.norm(towards)
     right = np.cross(up, towards)
     right /= np.linalg.norm(right)
