@@ -29,10 +29,10 @@ from kappaforge.transport.settings import KappaSettings
 HERE, REFERENCE = "this run", "reference"
 
 WIDER_PER_KAPPA = 1.25
-"""Time of larger supercells or of a wider cutoff over that of κ itself, each (docs/method.md, "How sure κ is")."""
+"""Time of larger supercells or of a wider cutoff over that of κ itself, each (docs/method/kappa-error.md)."""
 
 GROWTH = 0.64
-"""Distinct symmetric crystals grow with the proposals to this power (docs/method.md, 10,000 proposals of ``flow``)."""
+"""Distinct symmetric crystals grow with the proposals to this power (docs/method/generators.md, ``flow``)."""
 
 AS_CHEAP: Mapping[str, Any] = {
     "level": "full",
