@@ -19,6 +19,8 @@ html_theme = "furo"
 html_title = f"kappaforge {__version__}"
 html_copy_source = False
 
+smartquotes = False  # they would make quotes of the primes in q' and q''
+
 myst_heading_anchors = 3  # links to headings, as code hosts make them too
 
 autodoc_member_order = "bysource"
