@@ -52,6 +52,9 @@ PLANS = {
     "kappaforge kappa POSCAR --committee --cutoffs --run kappa/": Plan("a minute", f"{KAPPA} --level rta"),
     "kappaforge kappa POSCAR --modes modes/": SMALLER_KAPPA,
     "kappaforge phonons POSCAR --compare brenner --output phonons/": Plan("five seconds", "--face-distance 5"),
+    "kappaforge phonons --forces displaced/ --compare carbon -o phonons/": Plan(
+        "there are no forces yet; own-cif.md runs it with them", parse=True
+    ),
     "kappaforge ladder *.cif --run ladder/ --limit 800": Plan("a minute", "--no-committee -p brenner -w 1"),
     "kappaforge generate -n 100 --seed 1 --output raw.extxyz": Plan("half a minute", "-n 4 --max-atoms 4"),
     "kappaforge generate -n 100 -g random --elements B,N --output bn.extxyz": Plan("the same", "-n 2 --max-atoms 4"),
