@@ -45,7 +45,7 @@ def read_labels(path: Path) -> list[Label]:
     Raises
     ------
     InputError
-        For a file that cannot be read, frames without energy, forces or engine, or labels of different engines.
+        For a file that cannot be read or is empty, frames without energy, forces or engine, or labels of different engines.
     """
     try:
         data = path.read_bytes()
@@ -55,6 +55,8 @@ def read_labels(path: Path) -> list[Label]:
         raise InputError(f"{path} does not exist") from None
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{path} is not readable as labelled extended XYZ: {error}") from None
+    if not frames:
+        raise InputError(f"{path} holds no labels; make some with kappaforge label")
     labels = []
     for index, atoms in enumerate(frames):
         results = atoms.calc.results if atoms.calc else {}
