@@ -99,9 +99,7 @@ def test_finished_run_has_nothing_left(run: Path) -> None:
     assert found["relax"]["done"] == sum(row.stage != "generate" for row in published.rows)
 
 
-@pytest.mark.xfail(
-    reason="tasks that a smaller run has done are not counted as done since two changes met; to be mended"
-)
+@pytest.mark.xfail(reason="what a smaller run has done is not counted as done since two changes met; to be mended")
 def test_larger_run_goes_on_from_what_is_done_at_its_own_rates(run: Path) -> None:
     done = costs(run)
     change(run, "n = 6", "n = 60")
