@@ -45,7 +45,8 @@ def read_labels(path: Path) -> list[Label]:
     Raises
     ------
     InputError
-        For a file that cannot be read or is empty, frames without energy, forces or engine, or labels of several engines.
+        For a file that cannot be read or is empty, frames without energy, forces or engine, or labels of different
+        engines.
     """
     try:
         data = path.read_bytes()
