@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import StringIO
 
 import numpy as np
 from ase import Atoms
-from ase.io.extxyz import write_xyz
+from ase.io.extxyz import read_xyz, write_xyz
+
+from kappaforge.errors import InputError
+
+
+def split_frames(text: str) -> Iterator[str]:
+    """Yield the frames of extended XYZ as texts.
+
+    ASE would count to any number of atoms that a damaged file announces.
+
+    Raises
+    ------
+    InputError
+        For a number of atoms that the lines which follow do not have.
+    ValueError
+        Where there is none.
+    """
+    lines = text.replace("\r\n", "\n").rstrip().split("\n")
+    start = 0
+    while start < len(lines):
+        end = start + int(lines[start]) + 2
+        if end > len(lines) or end < start + 2:
+            raise InputError(f"it announces {lines[start].strip()} atoms but {len(lines) - start - 2} lines are left")
+        yield "\n".join(lines[start:end])
+        start = end
+
+
+def read_frames(text: str) -> list[Atoms]:
+    """Return the frames of extended XYZ, none of an empty text; raises as `split_frames` and ASE do."""
+    found: list[Atoms] = []
+    for frame in split_frames(text) if text.strip() else ():
+        found += read_xyz(StringIO(frame), index=slice(None))
+    return found
 
 
 def exact_extxyz(frames: Iterable[Atoms]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from kappaforge.campaign.minimum import relax_one, tight_minimum
 from kappaforge.crystal import Crystal
-from kappaforge.errors import InputError
+from kappaforge.errors import KappaforgeError
 from kappaforge.potentials.base import Potential, require_elements
 from kappaforge.relax.relaxer import RelaxRecord
 from kappaforge.relax.settings import RelaxSettings
@@ -184,9 +184,9 @@ def guarded_conductivity(
     """Return κ, or why there is none: one crystal on which a library gives up must not end a campaign of thousands."""
     try:
         return conductivity(crystal, potential, settings, modes_folder)
-    except InputError:
+    except (KappaforgeError, OSError):  # of what the user gave, or of the machine: not of the crystal
         raise
-    except (ValueError, RuntimeError, ArithmeticError, IndexError, MemoryError) as error:
+    except Exception as error:
         return f"{type(error).__name__} in the phonon calculation: {error}"
 
 

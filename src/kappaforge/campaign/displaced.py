@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-import ase.io
 import numpy as np
 
 from kappaforge.crystal import Crystal
 from kappaforge.dataset.formats import known_format
 from kappaforge.errors import InputError, suggestion
-from kappaforge.extxyz import exact_extxyz
+from kappaforge.extxyz import exact_extxyz, read_frames
 from kappaforge.files import write_text
 from kappaforge.label.base import one_line
 from kappaforge.label.settings import VaspSettings
@@ -158,7 +158,9 @@ def _extxyz_files(folder: Path) -> list[Path]:
 def _read_extxyz(path: Path) -> list[GivenForces]:
     """Read the frames with forces; none for one of the files that have only geometries."""
     try:
-        frames = ase.io.read(path, ":", format="extxyz")
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+        frames = read_frames(text)
     except Exception as error:  # a damaged file fails in as many ways as there are places to damage it
         raise InputError(f"{path} is not readable as extended XYZ ({one_line(error)}); mend or remove it") from None
     given = []

@@ -132,6 +132,8 @@ class School:
 
     def _read(self, key: str, name: str | Path) -> tuple[Label, ...]:
         labels = read_labels(Path(name))
+        if not labels:
+            raise InputError(f"[learn] {key}: {name} holds no labelled crystals; label some with: kappaforge label")
         if (engine := same_engine(labels)) != self.fingerprint:
             raise InputError(
                 f"[learn] {key}: {name} was labelled by {engine!r}, not by {self.fingerprint!r}: labels cannot be mixed"

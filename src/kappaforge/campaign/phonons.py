@@ -9,7 +9,7 @@ import numpy as np
 
 from kappaforge.campaign.minimum import tight_minimum
 from kappaforge.crystal import Crystal
-from kappaforge.errors import InputError
+from kappaforge.errors import KappaforgeError
 from kappaforge.potentials.base import Potential, require_elements
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
@@ -259,9 +259,9 @@ def _phonons(
         return _sampled(replace(record, crystal=primitive.crystal), second, settings), second, change
     except TransportError as failure:
         return replace(record, status=failure.status, reason=failure.reason), None, np.eye(3)
-    except InputError:
+    except (KappaforgeError, OSError):  # of what the user gave, or of the machine
         raise
-    except (ValueError, RuntimeError, ArithmeticError, IndexError, MemoryError) as error:
+    except Exception as error:
         # one crystal on which a library gives up must not end the others
         reason = f"{type(error).__name__} in the phonon calculation: {error}"
         return replace(record, status="failed", reason=reason), None, np.eye(3)

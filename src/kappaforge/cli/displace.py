@@ -148,14 +148,14 @@ def _content(displaced: Displaced, folder: Path, format: str) -> dict[str, Any]:
 
 
 def _relaxed(crystal: Crystal, potential: str) -> Crystal:
+    from kappaforge.campaign.minimum import relax_one
     from kappaforge.potentials.base import require_elements
     from kappaforge.potentials.registry import load
-    from kappaforge.relax.relaxer import relax
     from kappaforge.relax.settings import RelaxSettings
 
     loaded = load(potential)
     require_elements(loaded, crystal.elements)
-    record = relax([crystal], loaded, RelaxSettings().tightened())[0]
+    record = relax_one(crystal, loaded, RelaxSettings().tightened())
     if record.status != "ok":
         raise KappaforgeError(f"crystal {crystal.id!r} did not relax with {potential!r}: {record.reason}")
     return record.crystal

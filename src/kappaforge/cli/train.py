@@ -50,6 +50,8 @@ def train(
     training = (load_campaign(settings) if settings else CampaignSettings()).training
     training = replace(training, epochs=epochs or training.epochs)
     learned = read_labels(labels)
+    if not learned:
+        raise InputError(f"{labels} holds no labelled crystals; label some with: kappaforge label")
     held_out = read_labels(validation) if validation else []
     model = allegro_start(start, preset)
     checkpoint = output.with_suffix(".checkpoint")

@@ -16,6 +16,7 @@ from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
+from kappaforge.extxyz import split_frames
 
 MOST_COLUMNS = 10_000
 """More columns than any frame of an extended XYZ file has."""
@@ -78,23 +79,12 @@ def _extxyz_properties(comment: str) -> dict[str, Any]:
     return properties
 
 
-def _extxyz_frames(text: str) -> Iterator[str]:
-    lines = text.rstrip().split("\n")
-    start = 0
-    while start < len(lines):
-        end = start + int(lines[start]) + 2
-        if end > len(lines) or end < start + 2:
-            raise InputError(f"it announces {lines[start].strip()} atoms but {len(lines) - start - 2} lines are left")
-        yield "\n".join(lines[start:end])
-        start = end
-
-
 def parse_extxyz(text: str) -> Iterator[Parsed]:
     """Yield the frames of an extended XYZ file.
 
     The energy is ``energy_ev_per_atom`` or ``energy_per_atom``, or ``energy`` by the number of atoms.
     """
-    for frame in _extxyz_frames(text):
+    for frame in split_frames(text):
         (atoms,) = read_xyz(StringIO(frame), index=slice(None), properties_parser=_extxyz_properties)
         if atoms.cell.rank < 3:
             raise InputError("it has no unit cell; give Lattice=... with three vectors")

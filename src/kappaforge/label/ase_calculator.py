@@ -45,7 +45,7 @@ class AseLabeler:
             calculator.calculate(crystal.to_ase(), wanted, all_changes)
             results = calculator.results
             energy = float(results["energy"])
-            forces = np.array(results["forces"])
+            forces = np.array(results["forces"], dtype=float).reshape(len(crystal), 3)
             stress = _full(results["stress"]) if "stress" in results else None
             if not all(np.isfinite(each).all() for each in (energy, forces, 0.0 if stress is None else stress)):
                 raise ArithmeticError("energy, forces or stress are not finite")

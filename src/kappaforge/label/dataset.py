@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
-from kappaforge.extxyz import exact_extxyz
+from kappaforge.extxyz import exact_extxyz, read_frames
 from kappaforge.files import write_text
 from kappaforge.label.base import Label
 
@@ -51,10 +49,10 @@ def read_labels(path: Path) -> list[Label]:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-        frames = ase.io.read(io.StringIO(text), ":", format="extxyz")
+        frames = read_frames(text)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # a damaged file fails in as many ways as there are places to damage it
         raise InputError(f"{path} is not readable as labelled extended XYZ: {error}") from None
     if not frames:
         raise InputError(f"{path} holds no labels; make some with kappaforge label")

@@ -49,14 +49,16 @@ class AsePotential:
             atoms.calc = self.calculator
             try:
                 with np.errstate(all="ignore"):
-                    answer = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(voigt=False)
+                    energy_ev = float(atoms.get_potential_energy())
+                    forces_ev_per_ang = np.array(atoms.get_forces(), dtype=float).reshape(len(atoms), 3)
+                    stress_ev_per_ang3 = np.array(atoms.get_stress(voigt=False), dtype=float).reshape(3, 3)
             except Exception:  # whatever a calculator raises for one crystal must not cost the others
                 if isinstance(self.calculator, Calculator):  # the newer ones forget by themselves
                     self.calculator.reset()
                 continue
-            prediction.energies_ev[index] = answer[0]
-            prediction.forces_ev_per_ang[rows] = answer[1]
-            prediction.stresses_ev_per_ang3[index] = answer[2]
+            prediction.energies_ev[index] = energy_ev
+            prediction.forces_ev_per_ang[rows] = forces_ev_per_ang
+            prediction.stresses_ev_per_ang3[index] = stress_ev_per_ang3
         return prediction.with_nan_where_not_finite(batch)
 
 
