@@ -69,7 +69,7 @@ def _crystal(row: dict[str, str]) -> dict[str, Any]:
         "space_group": int(row["space_group_number"]),
         "bonded": row["dimensionality"],
         "density_g_per_cm3": float(row["density_g_per_cm3"]),
-        "energy_ev_per_atom": float(row["energy_ev_per_atom"]),
+        "energy_above_hull_ev_per_atom": float(row["energy_above_hull_ev_per_atom"]),
         "kappa_lbte_w_per_mk": _eigenvalues(row["kappa_lbte_w_per_mk"]),
         "kappa_rta_w_per_mk": _eigenvalues(row["kappa_rta_w_per_mk"]),
         "mesh_error_w_per_mk": float(row["kappa_mesh_error_w_per_mk"]) if row["kappa_mesh_error_w_per_mk"] else None,
@@ -106,7 +106,7 @@ def block(demo: dict[str, Any]) -> str:
         "the best of these. "
         f"{without} of them have imaginary modes. The networks among the others:",
         "",
-        "| | crystal | atoms | space group | g/cm³ | eV/atom | κ, whole equation | κ, RTA |",
+        "| | crystal | atoms | space group | g/cm³ | above hull, eV/atom | κ, whole equation | κ, RTA |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for rank, crystal in enumerate(networks, 1):
@@ -116,7 +116,7 @@ def block(demo: dict[str, Any]) -> str:
             str(crystal["atoms"]),
             str(crystal["space_group"]),
             f"{crystal['density_g_per_cm3']:.2f}",
-            f"{crystal['energy_ev_per_atom']:.2f}",
+            f"{crystal['energy_above_hull_ev_per_atom']:.2f}",
             f"{_kappas(crystal['kappa_lbte_w_per_mk'])}; ± {crystal['mesh_error_w_per_mk']:.0f}",
             _kappas(crystal["kappa_rta_w_per_mk"]),
         )
