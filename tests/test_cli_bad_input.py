@@ -11,7 +11,7 @@ from ase.io import write
 
 from commands import here, only_line
 from kappaforge.cli.ending import BAD_INPUT
-from kappaforge.potentials.registry import load
+from kappaforge.potentials import registry
 
 CELL = 'Lattice="3.5 0 0 0 3.5 0 0 0 3.5" Properties=species:S:1:pos:R:3'
 
@@ -95,7 +95,7 @@ def test_labels_and_forces_that_cannot_be_read_are_refused(command: str, good: P
 @pytest.mark.parametrize("what", ["noise", "empty", "cut"])
 def test_models_that_cannot_be_read_are_refused(what: str, good: Path, tmp_path: Path) -> None:
     model = tmp_path / "model.safetensors"
-    shipped = Path(load.__code__.co_filename).parent / "models" / "carbon.safetensors"
+    shipped = Path(registry.__file__).parent / "models" / "carbon.safetensors"
     model.write_bytes({"noise": bytes(range(256)), "empty": b"", "cut": shipped.read_bytes()[:-100]}[what])
     for arguments in (
         ("relax", good, "-p", model),
