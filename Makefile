@@ -15,7 +15,7 @@ test:
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest
+	.venv/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 slow-test:
 	@tools/environment test docs cluster slurm sevenn gpaw espresso

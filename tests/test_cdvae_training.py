@@ -266,7 +266,10 @@ def test_two_elements_train_and_sample(of_salts) -> None:
     assert after["loss"] < 0.5 * before["loss"]
     assert after["coordinates"] < 0.9 * before["coordinates"]
     assert after["composition"] < 0.6 * before["composition"]
-    known = set().union(*(crystal.elements for crystal in salts()))
-    for one in sampled(network, 4, 0):
-        assert not one.reason
-        assert Crystal(one.cell, one.positions, one.numbers).elements <= known
+    known = np.unique(np.concatenate([crystal.numbers for crystal in salts()]))
+    free, held = sampled(network, 12, 0), sampled(network, 4, 0, elements=known.tolist())
+    assert not any(one.reason for one in [*free, *held])
+    drawn = np.concatenate([one.numbers for one in free])
+    assert np.isin(drawn, known).mean() > 0.8, "8 of 100 elements would be drawn by chance"
+    for one in held:  # as the generator samples
+        assert np.isin(one.numbers, known).all()

@@ -210,6 +210,6 @@ def test_kappa_goes_on_from_its_run_folder_and_writes_tables_and_modes(poscar: P
     for name in ("lifetimes", "linewidths", "speeds", "cumulative-kappa"):
         assert file.with_name(f"{name}.png").stat().st_size > 10_000
     (tmp_path / "file").touch()
-    assert "is a file; give a folder" in refuse(*common, "--run", tmp_path / "file")
+    assert "is a file, or in one; give a folder" in refuse(*common, "--run", tmp_path / "file")
     assert "leave --collisions" in refuse("kappa", poscar, "--method", "paper", "--collisions", "cells2")
     assert "collisions: expected one of" in refuse("kappa", poscar, "--collisions", "cells2")

@@ -107,9 +107,10 @@ def on_a_terminal(*arguments: object) -> str:
     return written.decode()
 
 
-def test_terminal_shows_a_bar_with_rate_and_remaining_time(many: Path) -> None:
+def test_terminal_shows_a_bar_with_its_rate(many: Path) -> None:
     shown = on_a_terminal("relax", many, "-p", "brenner", "-w", 1)
-    assert re.search(r"relax.*━.*1/2.*tasks/min, \d+ s left", shown), shown[-2000:]
+    assert re.search(r"relax.*━.*[01]/2", shown), shown[-2000:]
+    assert re.search(r"2/2.*tasks/min", shown), shown[-2000:]
     assert "\x1b" in shown
     assert "tasks/min" not in on_a_terminal("relax", many, "-p", "brenner", "-w", 1, "--json")
 

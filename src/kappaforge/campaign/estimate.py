@@ -210,8 +210,8 @@ class _Foresight:
         sizes = {task_key("generate", GENERATE_VERSION, batch, generator.digest): batch[3] for batch in batches}
         done = sum(sizes[key] for key in folder.done(sizes)) if folder else 0
         part = self.past.part("generate")
-        if done and part.done:
-            each = part.seconds / (part.crystals or done)
+        if part.done and self.past.is_same(self.settings, ("seed", "generate")):
+            each = part.seconds / (part.crystals or self.past.proposals)
             return Cost("generate", "proposals", settings.n, done, each, HERE)
         reference_s = self.reference.generate_s.get(settings.generator)
         return Cost("generate", "proposals", settings.n, done, reference_s, REFERENCE if reference_s else "")

@@ -41,7 +41,8 @@ def read_dataset(settings: CampaignSettings, potential: Potential) -> tuple[list
 def proposal_batches(settings: GenerateSettings, seed: int, size: int) -> list[tuple[GenerateSettings, int, int, int]]:
     """Return the arguments of the tasks that generate; how many there are in all is no part of them.
 
-    So a larger campaign goes on from a smaller one.
+    So a larger campaign goes on from a smaller one, but for a last batch that was not full: it is made again, and what
+    was computed of its crystals is found by their content.
     """
     alike = replace(settings, n=1)
     return [(alike, seed, first, min(size, settings.n - first)) for first in range(0, settings.n, size)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
@@ -31,6 +32,18 @@ class InProcessExecutor(Executor):
         return future
 
 
+class _WorkerProcesses(ProcessPoolExecutor):
+    """Worker processes that an interrupt ends without a word, at any moment: what it means is the driver's to say."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Submit a call, for which a worker may be started; it is born with the interrupt blocked."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(function, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def open_executor(settings: EngineSettings, pool: str, logs: Path) -> Executor:
     """Return a fresh executor for a pool's tasks; close it with `shutdown` or use it as a context.
 
@@ -44,7 +57,7 @@ def open_executor(settings: EngineSettings, pool: str, logs: Path) -> Executor:
         name, found = settings.pool(pool)
         return ParslExecutor(name, found, logs / name, settings.task_time_limit_s)
     try:
-        return ProcessPoolExecutor(
+        return _WorkerProcesses(
             max_workers=worker_count(settings),
             mp_context=multiprocessing.get_context("spawn"),  # a fork would copy the threads' locks of torch and BLAS
             initializer=_start_worker,
@@ -69,6 +82,8 @@ def worker_count(settings: EngineSettings, pool: str = "cpu") -> int:
 
 
 def _start_worker(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came meanwhile ends this worker now
     for variable in THREAD_VARIABLES:  # for the libraries that are yet to be loaded
         os.environ[variable] = str(threads)
     threadpool_limits(threads)  # for those that the driver's main module has loaded already

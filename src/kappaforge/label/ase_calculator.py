@@ -47,8 +47,8 @@ class AseLabeler:
             energy = float(results["energy"])
             forces = np.array(results["forces"], dtype=float).reshape(len(crystal), 3)
             stress = _full(results["stress"]) if "stress" in results else None
-            if not all(np.isfinite(each).all() for each in (energy, forces, 0.0 if stress is None else stress)):
-                raise ArithmeticError("energy, forces or stress are not finite")
+            if not all(_is_finite(each) for each in (energy, forces, 0.0 if stress is None else stress)):
+                raise ArithmeticError("energy, forces or stress are not finite numbers of single precision")
         except SCFError as error:
             status, reason = "unconverged", one_line(error)
         except Exception as error:  # whatever a calculator raises for one crystal must not cost the others
@@ -64,6 +64,11 @@ class AseLabeler:
             stress_ev_per_ang3=stress if status == "ok" else None,
             seconds=time.perf_counter() - start,
         )
+
+
+def _is_finite(values: float | np.ndarray) -> bool:
+    """Return whether all values are finite, also for the networks that will learn them in single precision."""
+    return bool((np.abs(values) <= np.finfo(np.float32).max).all())
 
 
 def _full(stress: np.ndarray) -> np.ndarray:
