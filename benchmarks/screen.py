@@ -31,8 +31,7 @@ from pymatgen.core.structure_matcher import StructureMatcher
 from spglib.error import SpglibError
 
 from kappaforge.campaign import distill, tasks
-from kappaforge.campaign.campaign import chunks
-from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.memo import Memo, chunks
 from kappaforge.campaign.progress import Silence
 from kappaforge.crystal import Crystal
 from kappaforge.engine.settings import EngineSettings

@@ -70,6 +70,34 @@ def test_kappa_that_may_be_ultrahigh_has_the_committees_spread(tmp_path: Path, m
     )
 
 
+LADDER = """method = "converged"
+mesh_length_ang = 6.0
+extrapolate = false
+[kappa.force_constants]
+fc2_face_distance_ang = 6.0
+fc3_face_distance_ang = 5.0
+fc3_cutoff_ang = 2.0
+way = "finite"
+"""
+
+
+def test_rest_of_the_candidates_climbs_the_ladder(tmp_path: Path) -> None:
+    text = TINY.replace("neighbours = 1", "neighbours = 0\nrest = true").replace("benchmarks = 1", "benchmarks = 0")
+    paper = 'method = "paper"\nmesh = [4, 4, 4]\npaper.supercell = [2, 2, 2]\n'
+    assert paper in text
+    published = drive(make_run(tmp_path / "run", text.replace(paper, LADDER)))
+    rows = [row for row in published.rows if row.stage == "kappa" and not row.role]
+    assert len(rows) == published.counts["symmetric"] - published.counts["benchmarks"] > 3
+    for row in rows:
+        assert row.kappa_lbte_max_w_per_mk is not None or row.reason
+        assert row.status == "ok" or row.reason
+    with_kappa = [row for row in rows if row.kappa_rta_max_w_per_mk]
+    assert published.counts["kappa of the rest"] == len(with_kappa)
+    assert {"lonsdaleite"} <= {row.id for row in with_kappa}
+    with pytest.raises(InputError, match="rest: the ladder needs"):
+        drive(make_run(tmp_path / "paper", text))
+
+
 def test_second_run_reuses_everything(finished: tuple[Path, Published]) -> None:
     folder, published = finished
     keys = task_keys(folder)

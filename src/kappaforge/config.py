@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kappaforge.dataset.settings import DatasetSettings
 from kappaforge.describe.settings import DescribeSettings
@@ -48,6 +48,14 @@ class CampaignSettings(BaseModel):
     error_bar: ErrorBarSettings = ErrorBarSettings()
     best: BestSettings = BestSettings()
     engine: EngineSettings = EngineSettings()
+
+    @model_validator(mode="after")
+    def _check_rest(self) -> CampaignSettings:
+        if self.select.rest and self.kappa.method == "paper":
+            raise InputError(
+                '[select] rest: the ladder needs [kappa] method = "converged", as the paper\'s has one rung'
+            )
+        return self
 
 
 def load_campaign(path: Path) -> CampaignSettings:

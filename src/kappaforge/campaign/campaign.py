@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from kappaforge.campaign.error_bar import error_bars, error_columns, may_reach
 from kappaforge.campaign.evidence import best_of, losses_of, parity_of
 from kappaforge.campaign.hulls import Hulls
 from kappaforge.campaign.inputs import GENERATE_VERSION, proposal_batches, read_dataset
+from kappaforge.campaign.ladder import LadderSettings, climb
 from kappaforge.campaign.ledger import Ledger
-from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.memo import Memo, chunks
 from kappaforge.campaign.naming import NAMING_VERSION, names_of
 from kappaforge.campaign.progress import Progress, Silence
 from kappaforge.config import CampaignSettings
@@ -26,7 +27,7 @@ from kappaforge.label.settings import NO_LABELER
 from kappaforge.packed import PackedCrystals
 from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.base import require_elements
-from kappaforge.screen.energy import energies_above_lowest
+from kappaforge.screen.energy import outside_window
 from kappaforge.screen.geometry import deviation
 from kappaforge.select.farthest import farthest_points
 from kappaforge.select.neighbours import nearest_neighbours
@@ -34,12 +35,11 @@ from kappaforge.store.distillation import Distillation, stacked
 from kappaforge.store.evidence import EVIDENCE, Evidence
 from kappaforge.store.published import PUBLISHED, Published
 from kappaforge.store.run_folder import RunFolder
+from kappaforge.transport.error_settings import ErrorBarSettings
 
 if TYPE_CHECKING:
     from kappaforge.campaign.learning import Lessons
     from kappaforge.potentials.allegro_model import AllegroModel
-
-T = TypeVar("T")
 
 
 class Campaign:
@@ -94,6 +94,7 @@ class Campaign:
             # again, where something new was learned
             records = self._kappa("kappa of benchmarks", candidates, benchmarks)
         records += self._kappa("kappa of neighbours", candidates, neighbours)
+        records += self._climb(candidates, {*benchmarks, *neighbours})
         self._look_closer(records)
         self._error_bars(records, potentials.committee(self.potential.name) if lessons is None else lessons.committee)
         return self._publish()
@@ -179,7 +180,10 @@ class Campaign:
         self.ledger.discard("novel", ["in the data set"] * (len(unique) - len(novel)))
         self._finish("novel", f"{len(novel)} of {len(unique)} unique generated crystals")
 
-        outside = self._outside_window(dataset, generated)
+        everything = [*dataset, *generated]
+        energies = [self.ledger.energy_ev_per_atom(crystal.id) for crystal in everything]
+        of_dataset = [True] * len(dataset) + [False] * len(generated)
+        outside = outside_window(everything, energies, of_dataset, settings.energy_window_ev_per_atom)
         batches = [(batch, settings) for batch in chunks([*old, *novel], 256)]
         records = chain.from_iterable(self.memo.map("symmetry", 1, tasks.find_symmetry, batches))
         candidates = []
@@ -235,21 +239,6 @@ class Campaign:
             sizes=np.array([len(one.fractional) for one in found], dtype=int),
             fractional=stacked([one.fractional for one in found]),
         ).write(self.folder.path)
-
-    def _outside_window(self, dataset: list[Crystal], generated: list[Crystal]) -> dict[str, str]:
-        """Return why, for each crystal outside the energy window."""
-        window = self.settings.screen.energy_window_ev_per_atom
-        if window is None:
-            return {}
-        crystals = [*dataset, *generated]
-        energies = [self.ledger.energy_ev_per_atom(crystal.id) for crystal in crystals]
-        above = energies_above_lowest(crystals, energies, [True] * len(dataset) + [False] * len(generated))
-        return {
-            crystal.id: f"{abs(energy):.2f} eV/atom {'above' if energy > 0 else 'below'} the lowest of its "
-            f"composition, up to {window:g} pass"
-            for crystal, energy in zip(crystals, above, strict=True)
-            if abs(energy) > window
-        }
 
     def _describe(self, candidates: list[Crystal]) -> np.ndarray:
         """Return the features of the candidates and note their places on the map."""
@@ -319,10 +308,38 @@ class Campaign:
         for record in records:
             self._note_kappa(record)
         done = sum(record.status == "ok" for record in records)
-        self.ledger.passed(step, done)
-        self.ledger.discard(step, [record.status for record in records if record.status != "ok"])
-        self._finish(step, f"{done} of {len(records)}")
+        self._count_kappa(step, records, f"{done} of {len(records)}")
         return records
+
+    def _climb(self, candidates: list[Crystal], done: set[int]) -> list[CandidateRecord]:
+        """Take all others up the ladder, where the settings want it; return the records of its last rung."""
+        settings = self.settings
+        if not settings.select.rest:
+            return []
+        climbed = climb(
+            self.memo,
+            [crystal for index, crystal in enumerate(candidates) if index not in done],
+            self.for_kappa,
+            self.for_kappa_digest,
+            LadderSettings(settings.select.ultrahigh_kappa_w_per_mk),
+            relax=settings.relax,
+            kappa=settings.kappa,
+            screen=settings.screen,
+            errors=ErrorBarSettings(committee=False),  # for all crystals together, later
+            members=(),
+        )
+        for rung in climbed.rungs:
+            self._note_kappa(rung.record)
+            self.ledger.note(rung.record.id, reason=rung.reason)
+        records = [rung.record for rung in climbed.rungs]
+        top = [rung.record for rung in climbed.rungs if rung.level == "full"]
+        self._count_kappa("kappa of the rest", records, f"{len(top)} of {len(records)} by the whole transport equation")
+        return top
+
+    def _count_kappa(self, step: str, records: list[CandidateRecord], summary: str) -> None:
+        self.ledger.passed(step, sum(record.status == "ok" for record in records))
+        self.ledger.discard(step, [record.status for record in records if record.status != "ok"])
+        self._finish(step, summary)
 
     def _note_kappa(self, record: CandidateRecord) -> None:
         self.ledger.note(record.id, record.crystal, **candidate_columns(record), stage="kappa")
@@ -377,8 +394,3 @@ class Campaign:
         published = self.ledger.publish(self.settings, self.folder.seconds_by_step())
         self.folder.keep(PUBLISHED, published)
         return published
-
-
-def chunks(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
-    """Cut a sequence into tuples of `size`, the last one shorter."""
-    return (tuple(items[start : start + size]) for start in range(0, len(items), size))

@@ -9,8 +9,7 @@ from itertools import chain, islice
 import numpy as np
 
 from kappaforge.campaign import distill, evaluation_tasks, tasks
-from kappaforge.campaign.campaign import chunks
-from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.memo import Memo, chunks
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.generate import registry as generators

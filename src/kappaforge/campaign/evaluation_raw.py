@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from kappaforge.campaign import evaluation_tasks as tasks
-from kappaforge.campaign.campaign import chunks
-from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.memo import Memo, chunks
 from kappaforge.crystal import Crystal
 from kappaforge.generate.metrics.distributions import Coverage, coverage, wasserstein
 from kappaforge.generate.metrics.matching import MatchRate, match_rate, reconstruction

@@ -129,7 +129,7 @@ Compute = Callable[[Level, Sequence[int]], dict[int, CandidateRecord]]
 def climb(
     memo: Memo,
     crystals: Sequence[Crystal],
-    potential: str,
+    potential: str | AllegroModel,
     potential_digest: str,
     settings: LadderSettings,
     *,
@@ -148,7 +148,7 @@ def climb(
     crystals
         In any cells; those that relax to the same crystal climb once.
     potential, potential_digest
-        Its name, and what tells it from others of the name.
+        Its name, or a model learned on the way, and what tells it from others of the name.
     settings, relax, kappa, screen
         Of the ladder and of its tasks; the level in `kappa` has no meaning here.
     errors, members

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self, TypeVar
 
 from kappaforge.campaign.progress import Progress
 from kappaforge.engine.run import Engine
@@ -13,6 +13,8 @@ from kappaforge.engine.settings import EngineSettings
 from kappaforge.engine.worker import Call
 from kappaforge.store.codec import task_key
 from kappaforge.store.run_folder import RunFolder, StepProgress
+
+T = TypeVar("T")
 
 
 def stored(
@@ -99,3 +101,8 @@ def statuses(result: Any) -> list[str]:
     records = result if isinstance(result, list | tuple) else [result]
     found = (getattr(record, "status", None) for record in records)
     return [status for status in found if isinstance(status, str)]
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
+    """Cut a sequence into tuples of `size`, the last one shorter."""
+    return (tuple(items[start : start + size]) for start in range(0, len(items), size))

@@ -35,7 +35,7 @@ def relax(
     from rich.table import Table
 
     from kappaforge.campaign import tasks
-    from kappaforge.campaign.campaign import chunks
+    from kappaforge.campaign.memo import chunks
     from kappaforge.cli.rows import row_of_relaxation
     from kappaforge.potentials.base import require_elements
     from kappaforge.potentials.registry import load

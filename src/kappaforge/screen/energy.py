@@ -40,3 +40,20 @@ def energies_above_lowest(
         sure = alike & np.array(known if known is not None else alike, dtype=bool)
         above[alike] = energies[alike] - energies[sure if sure.any() else alike].min()
     return above
+
+
+def outside_window(
+    crystals: Sequence[Crystal],
+    energies_ev_per_atom: Sequence[float],
+    known: Sequence[bool],
+    window_ev_per_atom: float | None,
+) -> dict[str, str]:
+    """Return why, by id, for each crystal farther than the window from the lowest of its composition; None for none."""
+    if window_ev_per_atom is None:
+        return {}
+    return {
+        crystal.id: f"{abs(energy):.2f} eV/atom {'above' if energy > 0 else 'below'} the lowest of its "
+        f"composition, up to {window_ev_per_atom:g} pass"
+        for crystal, energy in zip(crystals, energies_above_lowest(crystals, energies_ev_per_atom, known), strict=True)
+        if abs(energy) > window_ev_per_atom
+    }
