@@ -11,14 +11,14 @@ demo:
 	@.venv/bin/kappaforge run $(RUN)
 
 test:
-	@tools/environment test docs cluster sevenn gpaw espresso
+	@tools/environment test browser docs cluster sevenn gpaw espresso
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 slow-test:
-	@tools/environment test docs cluster slurm sevenn gpaw espresso
+	@tools/environment test browser docs cluster slurm sevenn gpaw espresso
 	.venv/bin/pytest -m slow
 
 docs:

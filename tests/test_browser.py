@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,37 @@ def test_map_is_coloured_by_what_is_chosen(opened, published):
 def test_hostile_names_run_nothing(opened):
     assert HOSTILE in column(opened, "id")
     assert opened.execute_script("return document.title") != "taken"
+
+
+@pytest.mark.slow
+def test_ten_thousand_crystals_stay_below_30_mb_and_paint_within_5_s(driver, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    known = [entry.crystal for entry in known_carbons()]
+    crystals, rows = [], []
+    for number in range(10_000):
+        crystal = known[number % len(known)]  # 8.6 atoms in the primitive cell; AIRSS carbon has 9
+        strained = crystal.moved_to(crystal.cell * rng.uniform(0.97, 1.03), crystal.positions)
+        crystals.append(replace(strained, id=f"{number}"))
+        x, y = rng.normal(size=2).tolist()
+        kappa = np.diag(rng.uniform(20, 2600, 3)) if number % 4 else None
+        rows.append(
+            Row(
+                f"{number}", "flow", crystal.formula, len(crystal), space_group_number=1 + number % 230,
+                density_g_per_cm3=float(rng.uniform(1, 3.6)), energy_ev_per_atom=float(rng.uniform(-9, -8)),
+                energy_above_hull_ev_per_atom=float(rng.uniform(0, 1)), prototype="A_cF8_227_a", dimensionality="3D",
+                kappa_rta_w_per_mk=kappa, kappa_rta_max_w_per_mk=None if kappa is None else float(kappa.max()),
+                kappa_lbte_w_per_mk=kappa, kappa_lbte_max_w_per_mk=None if kappa is None else float(kappa.max()),
+                kappa_mesh_error_w_per_mk=None if kappa is None else 12.0, stage="kappa", novel=True,
+                reason="" if number % 4 else "same as flow-123456", map_x=x, map_y=y,
+            )
+        )  # fmt: skip
+    published = Published("ten thousand", {"seed": 1}, {"kappaforge": "0"}, {"kappa": 7500}, {}, rows, crystals)
+    page = write_report(published, tmp_path)["index.html"]
+    assert page.stat().st_size <= 30e6
+    browser.open_report(driver, page)
+    assert browser.first_paint_s(driver) <= 5
+    click_on_point(driver, rows[17].map_x, rows[17].map_y)
+    assert browser.complaints(driver) == []
 
 
 def test_request_to_elsewhere_would_be_seen_and_the_page_may_make_none(driver, page, tmp_path):

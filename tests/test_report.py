@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import ase.io
 import numpy as np
 import pytest
+import spglib
 from ase.build import bulk, graphene
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -341,6 +342,15 @@ def test_explorer_draws_atoms_inside_the_cell_without_changing_the_crystal(publi
         assert (fractional < 1 + 1e-5).all()
         per_atom = abs(np.linalg.det(cell)) / drawn["size"]
         assert per_atom == pytest.approx(crystal.volume_ang3 / len(crystal), rel=1e-6)
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["spglib returns None", "spglib raises"])
+def test_explorer_draws_crystals_without_a_space_group_as_they_are(old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPGLIB_OLD_ERROR_HANDLING", raising=False)
+    monkeypatch.setattr(spglib.error, "OLD_ERROR_HANDLING", old)
+    crystal = Crystal(np.eye(3) * 3, np.zeros((2, 3)), np.array([6, 6]), id="two atoms in one place")
+    (drawn,) = explorer_data([Row(crystal.id)], [crystal], "test")["structures"]
+    assert drawn["size"] == 2
 
 
 @pytest.mark.parametrize("missing", [{"kappa_rta_max_w_per_mk", "kappa_rta_w_per_mk"}, {"map_x", "map_y"}])

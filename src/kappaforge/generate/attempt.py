@@ -18,7 +18,7 @@ from pyxtal.msg import VolumeError
 from pyxtal.symmetry import Group
 from pyxtal.tolerance import Tol_matrix
 
-from kappaforge.generate.spglib_answer import or_none
+from kappaforge.spglib_answer import or_none
 
 SYMPREC_ANG = 1e-3
 """The atoms sit on their sites exactly; this only absorbs rounding."""

@@ -10,7 +10,7 @@ import numpy as np
 import spglib
 
 from kappaforge.crystal import Crystal
-from kappaforge.generate.spglib_answer import or_none
+from kappaforge.spglib_answer import or_none
 
 SAME_POINT = 1e-3
 """Fractional difference below which two points of an exactly symmetric cell are one."""

@@ -16,8 +16,8 @@ from ase.data import chemical_symbols
 from kappaforge.crystal import Crystal
 from kappaforge.generate.attempt import group
 from kappaforge.generate.pattern import Pattern, pattern_of
-from kappaforge.generate.spglib_answer import or_none
 from kappaforge.generate.wyckoff import ROOM_ANG3, random_pattern
+from kappaforge.spglib_answer import or_none
 
 NAMES = ("cells", "sizes", "groups", "operations", "weights", "numbers", "fractional")
 

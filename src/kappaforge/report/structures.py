@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from kappaforge.bonds import NEIGHBOUR_RADII
 from kappaforge.crystal import Crystal
 from kappaforge.report.canvas import FigureCanvasAgg, empty, styled
+from kappaforge.spglib_answer import or_none
 
 SYMPREC_ANG = 0.01
 """Tolerance for the conventional cell that is drawn."""
@@ -41,7 +42,8 @@ _CIRCLE = np.column_stack([f(np.linspace(0, 2 * np.pi, 28, endpoint=False)) for 
 
 def conventional(crystal: Crystal) -> Atoms:
     """Return a crystal in its conventional cell, which shows more than a slanted primitive one, atoms inside."""
-    standard = spglib.standardize_cell(
+    standard = or_none(
+        spglib.standardize_cell,
         (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist()),
         no_idealize=True,
         symprec=SYMPREC_ANG,

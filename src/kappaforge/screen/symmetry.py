@@ -7,10 +7,10 @@ from functools import cache
 
 import numpy as np
 import spglib
-from spglib.error import SpglibError
 
 from kappaforge.crystal import Crystal
 from kappaforge.screen.settings import ScreenSettings
+from kappaforge.spglib_answer import or_none
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ def symmetry(crystal: Crystal, settings: ScreenSettings) -> SymmetryRecord:
     are left in a 1×1×2 supercell of the primitive cell).
     """
     cell = (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist())
-    try:
-        dataset = spglib.get_symmetry_dataset(
-            cell, symprec=settings.symprec_ang, angle_tolerance=settings.angle_tolerance_deg
-        )
-    except SpglibError:
-        dataset = None
+    dataset = or_none(
+        spglib.get_symmetry_dataset,
+        cell,
+        symprec=settings.symprec_ang,
+        angle_tolerance=settings.angle_tolerance_deg,
+    )
     if dataset is None:
         reason = f"spglib finds no space group within {settings.symprec_ang} Å: atoms may be too close"
         return SymmetryRecord(crystal.id, None, None, None, "", False, reason)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import spglib
 from scipy.linalg import polar
-from spglib.error import SpglibError
 
 from kappaforge.crystal import Crystal
+from kappaforge.spglib_answer import or_none
 from kappaforge.transport.failure import TransportError
 
 
@@ -46,11 +46,8 @@ def primitive_crystal(crystal: Crystal, symprec_ang: float) -> PrimitiveCrystal:
     """
     given = (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist())
     dataset = _dataset(crystal, symprec_ang)
-    try:
-        standard = spglib.standardize_cell(given, to_primitive=True, no_idealize=False, symprec=symprec_ang)
-        symmetry = None if standard is None else spglib.get_symmetry_dataset(standard, symprec=symprec_ang)
-    except SpglibError:
-        standard = symmetry = None
+    standard = or_none(spglib.standardize_cell, given, to_primitive=True, no_idealize=False, symprec=symprec_ang)
+    symmetry = None if standard is None else or_none(spglib.get_symmetry_dataset, standard, symprec=symprec_ang)
     if standard is None or symmetry is None:
         raise TransportError("failed", f"spglib finds no space group within {symprec_ang} Å: atoms may be too close")
     lattice, fractional, numbers = map(np.asarray, standard)
@@ -81,10 +78,7 @@ def rotation_to_standard(primitive: PrimitiveCrystal, symprec_ang: float) -> np.
 
 def _dataset(crystal: Crystal, symprec_ang: float) -> spglib.SpglibDataset:
     given = (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist())
-    try:
-        dataset = spglib.get_symmetry_dataset(given, symprec=symprec_ang)
-    except SpglibError:
-        dataset = None
+    dataset: spglib.SpglibDataset | None = or_none(spglib.get_symmetry_dataset, given, symprec=symprec_ang)
     if dataset is None:
         raise TransportError("failed", f"spglib finds no space group within {symprec_ang} Å: atoms may be too close")
     return dataset

@@ -10,6 +10,7 @@ import numpy as np
 import spglib
 
 from kappaforge.errors import InputError
+from kappaforge.spglib_answer import or_none
 from kappaforge.transport.failure import TransportError
 from kappaforge.transport.force_constants import SYMPREC
 from kappaforge.transport.order_settings import Distance
@@ -96,7 +97,7 @@ def conventional_matrix(primitive: PrimitiveCrystal) -> np.ndarray:
     """Return the integers that make rows of the conventional cell from rows of the primitive one, shape (3, 3)."""
     crystal = primitive.crystal
     given = (crystal.cell.tolist(), crystal.fractional.tolist(), crystal.numbers.tolist())
-    dataset = spglib.get_symmetry_dataset(given, symprec=SYMPREC)
+    dataset = or_none(spglib.get_symmetry_dataset, given, symprec=SYMPREC)
     if dataset is None:
         raise TransportError("failed", f"spglib finds no space group within {SYMPREC} Å: atoms may be too close")
     # spglib's matrix makes the given vectors out of the conventional ones, as columns

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from spglib.error import SpglibError
+
+os.environ.setdefault("SPGLIB_WARNING", "OFF")  # its library prints what the answer says
 
 
 def or_none(search: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
