@@ -103,6 +103,18 @@ def test_ranking_shows_the_best_first_and_no_more_than_its_limit(rng):
     assert axes.yaxis_inverted()
 
 
+def test_ranking_has_room_for_long_names():
+    figure = kappa_ranking(["C-148219-4273-38 (graphite-3R)"] * 25, np.tile([1.0, 2.0, 2569.0], (25, 1)))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page = figure.bbox
+    for box in (*(legend.get_window_extent() for legend in figure.legends), figure.axes[0].get_tightbbox()):
+        assert page.x0 <= box.x0
+        assert box.x1 <= page.x1
+        assert page.y0 <= box.y0
+        assert box.y1 <= page.y1
+
+
 EMPTY = {
     "map": lambda: crystal_map(np.full((1, 2), np.nan), NOTHING, [""], [""]),
     "map without crystals": lambda: crystal_map(np.empty((0, 2)), np.empty(0), [], []),

@@ -155,7 +155,7 @@ def kappa_ranking(names: Sequence[str], eigenvalues_w_per_mk: np.ndarray, limit:
     axes.set_yticks(rows, [_shortened(names[index]) for index in best])
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+    figure.legend(loc="outside upper center", ncols=4)  # of the axes it would not fit beside long names
     return figure
 
 
