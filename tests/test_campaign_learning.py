@@ -105,6 +105,18 @@ def test_learned_model_is_where_another_campaign_goes_on(finished: tuple[Path, P
     assert load(str(files[0])).digest == load(str(files[1])).digest
 
 
+def test_model_that_got_worse_by_learning_is_not_taken(finished: tuple[Path, Published], tmp_path: Path) -> None:
+    folder, _ = finished
+    learned = folder / "learned"
+    known = f'[learn]\nstart = "{learned / "model.safetensors"}"\ntest = "{learned / "model-labels.extxyz.gz"}"'
+    text = LEARNING.replace("[learn]", known).replace("epochs = 2", "epochs = 2\nlearning_rate = 0.5")
+    (tmp_path / "campaign.toml").write_text(text)
+    published = drive(tmp_path)
+    assert published.rounds[-1].n_labels > len(read_labels(learned / "model-labels.extxyz.gz"))
+    files = [run / "learned" / "model.safetensors" for run in (folder, tmp_path)]
+    assert load(str(files[0])).digest == load(str(files[1])).digest
+
+
 def test_labels_of_another_engine_are_refused(finished: tuple[Path, Published], tmp_path: Path) -> None:
     folder, _ = finished
     labels = folder / "learned" / "model-labels.extxyz.gz"

@@ -13,7 +13,7 @@ from kappaforge.errors import InputError
 from kappaforge.label.base import Label
 from kappaforge.label.registry import load
 from kappaforge.label.settings import LabelSettings
-from kappaforge.learn.calibration import calibration
+from kappaforge.learn.calibration import calibration, force_rms_mev_per_ang
 from kappaforge.learn.committee import shares, uncertainty
 from kappaforge.learn.rattle import rattled
 from kappaforge.learn.settings import LearnSettings
@@ -97,6 +97,17 @@ def test_calibration_of_a_committee_that_knows_its_error(labels: list[Label]) ->
     assert result.rank_correlation == pytest.approx(1)
     assert result.scale == pytest.approx(3)
     assert result.within_two == 0
+
+
+def test_force_error_is_that_of_a_model_that_is_off_by_a_constant(labels: list[Label]) -> None:
+    brenner = load_potential("brenner")
+    found = brenner.compute(Batch.of([label.crystal for label in labels]))
+    rows = Batch.of([label.crystal for label in labels]).slices
+    off = [
+        replace(each, forces_ev_per_ang=found.forces_ev_per_ang[some] + 0.02)
+        for each, some in zip(labels, rows, strict=True)
+    ]
+    assert force_rms_mev_per_ang(brenner, off) == pytest.approx(20)
 
 
 def test_calibration_of_two_labels_is_refused(labels: list[Label]) -> None:

@@ -17,10 +17,11 @@ from kappaforge.errors import InputError
 from kappaforge.label import registry as labelers
 from kappaforge.label.base import Label
 from kappaforge.label.dataset import read_labels, same_engine, write_labels
-from kappaforge.learn.calibration import Calibration, calibration
+from kappaforge.learn.calibration import Calibration, calibration, force_rms_mev_per_ang
 from kappaforge.learn.loop import Learned, Round, TrainingJob, query_by_committee, voters
 from kappaforge.learn.rattle import rattled
 from kappaforge.potentials import registry as potentials
+from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel, ModelCard
 from kappaforge.potentials.family import allegro_start, labels_file, read_committee, write_committee
 from kappaforge.potentials.model_file import write_model
@@ -100,13 +101,28 @@ class School:
         return _added(lessons, learned)
 
     def final_model(self, lessons: Lessons) -> AllegroModel:
-        """Train one model on all labels; where nothing was asked for, the model that members go on from stays."""
+        """Train one model on all labels.
+
+        The model that members go on from stays where nothing was asked for, and where it is the better one on the
+        settings' test labels by their forces, which decide phonons.
+        """
         if isinstance(self.start, AllegroModel) and not lessons.asked:
             return self.start
         job = TrainingJob(lessons.labels, (), self.start, self.settings.training, self.settings.seed)
         (model,) = self.memo.map("train on all labels", 1, tasks.train, [(job,)], checkpoints=True, pool="gpu")
         self.progress.finish("train on all labels", f"{len(lessons.labels)} labels")
-        return replace(model, card=ModelCard(data=f"{len(lessons.labels)} labels", functional=self.fingerprint))
+        learned = replace(model, card=ModelCard(data=f"{len(lessons.labels)} labels", functional=self.fingerprint))
+        if not (isinstance(self.start, AllegroModel) and self.settings.learn.test):
+            return learned
+        test = self._read("test", self.settings.learn.test)
+        before, after = (force_rms_mev_per_ang(AllegroPotential("", each), test) for each in (self.start, learned))
+        stays = before < after
+        self.progress.finish(
+            "test of the model",
+            f"forces of {len(test)} labels off by {after:.0f} meV/Å (RMS), those of the model it went on from by "
+            f"{before:.0f}: the {'old' if stays else 'new'} one is taken",
+        )
+        return self.start if stays else learned
 
     def calibrate(self, lessons: Lessons) -> Calibration | None:
         """Compare the committee's uncertainty with its error on the settings' test labels; None without such."""

@@ -10,8 +10,8 @@ from scipy.stats import spearmanr
 
 from kappaforge.errors import InputError
 from kappaforge.label.base import Label
-from kappaforge.learn.committee import uncertainty
-from kappaforge.potentials.base import Potential
+from kappaforge.learn.committee import CRYSTALS_PER_BATCH, uncertainty
+from kappaforge.potentials.base import Batch, Potential
 
 
 @dataclass(frozen=True)
@@ -64,3 +64,13 @@ def calibration(members: Sequence[Potential], labels: Sequence[Label]) -> Calibr
         rank_correlation=float(spearmanr(deviations, errors).statistic),
         within_two=float(np.mean(errors <= 2 * deviations)),
     )
+
+
+def force_rms_mev_per_ang(potential: Potential, labels: Sequence[Label]) -> float:
+    """Return the root mean square error of the force components on labels, meV/Å."""
+    errors = []
+    for start in range(0, len(labels), CRYSTALS_PER_BATCH):
+        some = labels[start : start + CRYSTALS_PER_BATCH]
+        found = potential.compute(Batch.of([label.crystal for label in some])).forces_ev_per_ang
+        errors.append(found - np.concatenate([np.asarray(label.forces_ev_per_ang) for label in some]))
+    return 1e3 * float(np.sqrt(np.mean(np.square(np.concatenate(errors)))))

@@ -18,7 +18,8 @@ class LearnSettings:
         File of labels to begin with, as ``kappaforge label`` writes it. Empty: those beside the model to `start` from,
         or else `initial` structures are labelled first.
     test
-        File of labels that no member learns from, on which the uncertainty is compared with the true error.
+        File of labels that no member learns from. ``kappaforge learn`` compares the uncertainty with the true error on
+        them; of the model to `start` from and the one trained on all labels the better one on them is taken.
     initial
         Structures labelled first where there are no labels: farthest points on SOAP, each rattled once.
     start
