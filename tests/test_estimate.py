@@ -160,6 +160,18 @@ def test_error_bars_and_labels_are_counted(tmp_path: Path) -> None:
     assert reference_rates().about["machine"] in text
 
 
+def test_rest_is_counted_on_every_rung(tmp_path: Path) -> None:
+    text = TINY.replace('name = "brenner"', 'name = "carbon"').replace("n = 6", "n = 600")
+    text = text.replace('method = "paper"\nmesh = [4, 4, 4]\npaper.supercell = [2, 2, 2]\n', "")
+    found = costs(make_run(tmp_path / "run", text.replace("neighbours = 1", "neighbours = 1\nrest = true")))
+    rungs = [step for name, step in found.items() if "of the rest" in name]
+    assert [step["step"].split()[0] for step in rungs] == ["phonons", "RTA", "whole"]
+    assert rungs[0]["total"] > rungs[1]["total"] == rungs[2]["total"] > 0
+    assert all(step["seconds"] > 0 for step in rungs)
+    benchmarks, neighbours = (found[f"kappa of {role}"]["total"] for role in ("benchmarks", "neighbours"))
+    assert rungs[0]["total"] == found["describe"]["total"] - benchmarks - neighbours
+
+
 def test_estimate_of_what_could_not_begin_is_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", TINY)
     change(run, '"diamond"', '"diamund"')

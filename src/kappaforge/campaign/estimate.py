@@ -158,6 +158,7 @@ def estimate(settings: CampaignSettings, folder: RunFolder | None = None) -> Est
         *foresight.learning(candidates),
         foresight.kappa("kappa of benchmarks", first, len(known) / max(first, 1)),
         foresight.kappa("kappa of neighbours", others, 0.0),
+        *foresight.rest(candidates - first - others),
         *foresight.error_bars(good + round(others * reference.shares["good"])),
     ]
     workers = {pool: worker_count(settings.engine, pool) for pool in {cost.pool for cost in costs}}
@@ -259,6 +260,18 @@ class _Foresight:
         if found.source != HERE and both.crystals and self.past.is_same(self.settings, CONDUCTING):
             return Cost(step, found.unit, found.total, 0, both.seconds / both.crystals, HERE)
         return found
+
+    def rest(self, crystals: int) -> list[Cost]:
+        """Return what the ladder costs at most: who climbs only the run itself can tell."""
+        if not self.settings.select.rest:
+            return []
+        stable = round(crystals * self.reference.shares["stable"])
+        rungs = (
+            ("phonons of the rest", "harmonic", crystals),
+            ("RTA of the rest, at most", "rta", stable),
+            ("whole equation of the rest, at most", "full", stable),
+        )
+        return [self.cost(step, (level,), CONDUCTING, n, self._kappa_s(level)) for step, level, n in rungs]
 
     def learning(self, candidates: int) -> list[Cost]:
         """Return what labels and trainings cost at least: how many rounds there will be nobody knows."""
