@@ -100,6 +100,16 @@ def test_pymatgen_reads_the_optimade_structures(run: Path, diamond: Crystal) -> 
     assert {"nsites", "species", "species_at_sites", "structure_features", "last_modified"} < set(standard)
 
 
+def test_crystals_above_a_limit_are_those_that_conduct_so_well(run: Path) -> None:
+    def kept(limit: float) -> list[str]:
+        export(run, "cif", above=limit)
+        return [path.stem for path in (run / "export" / "cif").glob("*.cif")]
+
+    assert kept(2000.0) == ["diamond"]
+    with pytest.raises(InputError, match=r"κ of no crystal is 2000\.1"):
+        kept(2000.1)
+
+
 def test_a_second_export_takes_the_place_of_the_first(run: Path) -> None:
     for name in FILES:
         assert exported(run, name) == exported(run, name)

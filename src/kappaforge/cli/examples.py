@@ -46,6 +46,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "export": (
         ("kappaforge export runs/carbon -f extxyz", "all crystals with what is known of each"),
         ("kappaforge export runs/carbon -f csv -o table.csv", "for a spreadsheet or pandas"),
+        ("kappaforge export runs/carbon -f cif --above 800", "the best conductors"),
     ),
     "doctor": (
         ("kappaforge doctor", "before the first run, and before you report a problem"),

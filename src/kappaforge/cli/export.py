@@ -33,9 +33,12 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here: a file, or for CIF a folder.")
     ] = None,
+    above: Annotated[
+        float | None, typer.Option(help="Only crystals whose κ, RTA or LBTE, is at least this somewhere, W/(m·K).")
+    ] = None,
     as_json: AsOneJson = False,
 ) -> None:
-    """Write all crystals of a run as they stand, each with what is known of it."""
+    """Write the crystals of a run as they stand, each with what is known of it."""
     if format not in FILES:
         raise InputError(f"--format: unknown {format!r}{suggestion(format, FILES)}")
     from kappaforge.dataset.writers import write
@@ -45,7 +48,14 @@ def export(
     from kappaforge.store.published import read_published
 
     published = read_published(path)
-    rows, crystals = published.rows, published.crystals
+    wanted = [
+        (row, crystal)
+        for row, crystal in zip(published.rows, published.crystals, strict=True)
+        if above is None or max(row.kappa_rta_max_w_per_mk or 0.0, row.kappa_lbte_max_w_per_mk or 0.0) >= above
+    ]
+    if above is not None and not wanted:
+        raise InputError(f"--above: κ of no crystal is {above:g} W/(m·K) or more; give a lower one")
+    rows, crystals = [row for row, _ in wanted], [crystal for _, crystal in wanted]
     target = output or path / "export" / FILES[format]
     try:
         if format == "extxyz":
