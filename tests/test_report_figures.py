@@ -7,9 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.report.canvas import save
 from kappaforge.report.figures import (
     ULTRAHIGH_KAPPA_W_PER_MK,
@@ -19,6 +21,7 @@ from kappaforge.report.figures import (
     kappa_ranking,
     uncertainty_evolution,
 )
+from kappaforge.report.structures import conventional, structures_figure
 
 NOTHING = np.array([np.nan])
 
@@ -185,3 +188,13 @@ def test_uncertainty_that_is_infinite_leaves_a_gap():
     largest = next(line for line in figure.axes[0].lines if line.get_label() == "largest")
     assert largest.get_ydata().tolist() == [20.0, 10.0]
     assert texts_of(uncertainty_evolution([8], np.array([[np.inf]]), 15.0)) == ["No committee was asked"]
+
+
+def test_every_known_carbon_is_drawn_with_all_its_atoms():
+    """Long cells among them, such as those of the polytypes 15R."""
+    crystals = [entry.crystal for entry in known_carbons()]
+    assert max(conventional(crystal).cell.lengths().max() for crystal in crystals) > 30
+    for crystal in crystals:
+        (axes,) = structures_figure([crystal], [crystal.id]).axes
+        (drawn,) = (each for each in axes.collections if isinstance(each, PolyCollection))
+        assert len(drawn.get_paths()) >= len(conventional(crystal)), crystal.id

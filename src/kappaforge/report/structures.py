@@ -131,7 +131,7 @@ def _closed(atoms: Atoms) -> Atoms:
     heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
     times = np.maximum(1, np.rint(REACH_ANG / heights)).astype(int)
     while times.prod() * len(atoms) > MOST_ATOMS and times.max() > 1:
-        times[np.argmax(times * heights)] -= 1
+        times[np.argmax(np.where(times > 1, times * heights, 0))] -= 1
     images = np.indices(times + 1).reshape(3, -1).T
     fractional = (atoms.get_scaled_positions(wrap=False)[None] + images[:, None]).reshape(-1, 3)
     inside = (fractional < times + 1e-4).all(axis=1)
