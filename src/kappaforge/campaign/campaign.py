@@ -11,7 +11,7 @@ import numpy as np
 
 from kappaforge.campaign import distill, tasks
 from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
-from kappaforge.campaign.error_bar import error_bars, error_columns, may_reach
+from kappaforge.campaign.error_bar import error_bars, error_columns, may_reach, of_record
 from kappaforge.campaign.evidence import best_of, losses_of, parity_of
 from kappaforge.campaign.hulls import Hulls
 from kappaforge.campaign.inputs import GENERATE_VERSION, proposal_batches, read_dataset
@@ -20,6 +20,7 @@ from kappaforge.campaign.ledger import Ledger
 from kappaforge.campaign.memo import Memo, chunks
 from kappaforge.campaign.naming import NAMING_VERSION, names_of
 from kappaforge.campaign.progress import Progress, Silence
+from kappaforge.campaign.refine import refined
 from kappaforge.config import CampaignSettings
 from kappaforge.crystal import Crystal
 from kappaforge.generate import registry as generators
@@ -28,14 +29,11 @@ from kappaforge.packed import PackedCrystals
 from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.base import require_elements
 from kappaforge.screen.energy import outside_window
-from kappaforge.screen.geometry import deviation
 from kappaforge.select.farthest import farthest_points
 from kappaforge.select.neighbours import nearest_neighbours
-from kappaforge.store.distillation import Distillation, stacked
 from kappaforge.store.evidence import EVIDENCE, Evidence
 from kappaforge.store.published import PUBLISHED, Published
 from kappaforge.store.run_folder import RunFolder
-from kappaforge.transport.error_settings import ErrorBarSettings
 
 if TYPE_CHECKING:
     from kappaforge.campaign.learning import Lessons
@@ -77,7 +75,8 @@ class Campaign:
             [relaxed[crystal.id] for crystal in generated if crystal.id in relaxed],
             always={crystal.id for crystal in known},
         )
-        self._keep_distillation(generated, relaxed)
+        novel = [self.ledger.novel(crystal.id) for crystal in generated]
+        distill.summary(generated, relaxed, novel).write(self.folder.path)
         if not candidates:
             return self._publish()
         features = self._describe(candidates)
@@ -95,8 +94,8 @@ class Campaign:
             records = self._kappa("kappa of benchmarks", candidates, benchmarks)
         records += self._kappa("kappa of neighbours", candidates, neighbours)
         records += self._climb(candidates, {*benchmarks, *neighbours})
-        self._look_closer(records)
-        self._error_bars(records, potentials.committee(self.potential.name) if lessons is None else lessons.committee)
+        members = potentials.committee(self.potential.name) if lessons is None else lessons.committee
+        self._look_closer(self._error_bars(records, members))
         return self._publish()
 
     def _read_dataset(self) -> tuple[list[Crystal], list[Crystal]]:
@@ -227,19 +226,6 @@ class Campaign:
         self._finish(step, f"{first.sum()} of {len(crystals)}")
         return np.flatnonzero(first)
 
-    def _keep_distillation(self, generated: list[Crystal], relaxed: dict[str, Crystal]) -> None:
-        """Write growth curves and deviations of the generated crystals into the run folder."""
-        novel = [self.ledger.novel(crystal.id) for crystal in generated]
-        found = [deviation(crystal, relaxed[crystal.id]) for crystal in generated if crystal.id in relaxed]
-        Distillation(
-            unique=np.array([answer is not None for answer in novel], dtype=bool),
-            novel=np.array([bool(answer) for answer in novel], dtype=bool),
-            lengths=stacked([one.lengths[None] for one in found]),
-            angles=stacked([one.angles[None] for one in found]),
-            sizes=np.array([len(one.fractional) for one in found], dtype=int),
-            fractional=stacked([one.fractional for one in found]),
-        ).write(self.folder.path)
-
     def _describe(self, candidates: list[Crystal]) -> np.ndarray:
         """Return the features of the candidates and note their places on the map."""
         settings = self.settings.describe
@@ -307,8 +293,7 @@ class Campaign:
         records = self.memo.map(step, tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, self.for_kappa_digest)
         for record in records:
             self._note_kappa(record)
-        done = sum(record.status == "ok" for record in records)
-        self._count_kappa(step, records, f"{done} of {len(records)}")
+        self._count_kappa(step, records)
         return records
 
     def _climb(self, candidates: list[Crystal], done: set[int]) -> list[CandidateRecord]:
@@ -325,8 +310,7 @@ class Campaign:
             relax=settings.relax,
             kappa=settings.kappa,
             screen=settings.screen,
-            errors=ErrorBarSettings(committee=False),  # for all crystals together, later
-            members=(),
+            errors=settings.error_bar,
         )
         for rung in climbed.rungs:
             self._note_kappa(rung.record)
@@ -336,10 +320,11 @@ class Campaign:
         self._count_kappa("kappa of the rest", records, f"{len(top)} of {len(records)} by the whole transport equation")
         return top
 
-    def _count_kappa(self, step: str, records: list[CandidateRecord], summary: str) -> None:
-        self.ledger.passed(step, sum(record.status == "ok" for record in records))
+    def _count_kappa(self, step: str, records: list[CandidateRecord], summary: str = "") -> None:
+        done = sum(record.status == "ok" for record in records)
+        self.ledger.passed(step, done)
         self.ledger.discard(step, [record.status for record in records if record.status != "ok"])
-        self._finish(step, summary)
+        self._finish(step, summary or f"{done} of {len(records)}")
 
     def _note_kappa(self, record: CandidateRecord) -> None:
         self.ledger.note(record.id, record.crystal, **candidate_columns(record), stage="kappa")
@@ -349,10 +334,13 @@ class Campaign:
             above = None if relaxation is None else self.hulls.above_ev_per_atom(relaxation)
             self.ledger.note(record.id, **vars(name), energy_above_hull_ev_per_atom=above)
 
-    def _error_bars(self, records: list[CandidateRecord], members: Sequence[str | AllegroModel]) -> None:
-        """Tell how sure the κ are that may be ultrahigh."""
-        settings = self.settings
-        mattering = [record for record in records if may_reach(record, settings.select.ultrahigh_kappa_w_per_mk)]
+    def _error_bars(
+        self, records: list[CandidateRecord], members: Sequence[str | AllegroModel]
+    ) -> list[CandidateRecord]:
+        """Tell how sure the κ are that may be ultrahigh; return all records, κ on finer meshes among them."""
+        settings, limit = self.settings, self.settings.select.ultrahigh_kappa_w_per_mk
+        places = [place for place, record in enumerate(records) if may_reach(record, limit)]
+        mattering = [records[place] for place in places]
         bars = error_bars(
             self.memo.map,
             mattering,
@@ -364,11 +352,27 @@ class Campaign:
             kappa=settings.kappa,
             screen=settings.screen,
         )
-        for record, bar in zip(mattering, bars, strict=True):
-            self.ledger.note(record.id, **error_columns(bar))
+        finer = refined(
+            self.memo.map,
+            mattering,
+            self.for_kappa,
+            self.for_kappa_digest,
+            settings.error_bar.mesh_tolerance,
+            limit,
+            relax=settings.relax,
+            kappa=settings.kappa,
+            screen=settings.screen,
+        )
+        final = list(records)
+        for place, record, bar in zip(places, finer, bars, strict=True):
+            if record is not records[place]:
+                final[place] = record
+                self._note_kappa(record)
+            self.ledger.note(record.id, **error_columns(None if bar is None else of_record(bar, record)))
         if mattering and settings.error_bar.committee:
-            asked = f"a committee of {len(members)}" if members else "no committee: their potential has none"
+            asked = f"a committee of {len(members)}" if members else "no committee: the potential has none"
             self._finish("error bars", f"{len(mattering)} κ, {asked}")
+        return final
 
     def _compare_to_labels(self, lessons: Lessons | None) -> None:
         labels = None if lessons is None else lessons.labels

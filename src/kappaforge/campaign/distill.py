@@ -8,7 +8,7 @@ most, and the groups are those of `kappaforge.screen.unique.group`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from kappaforge.campaign import tasks
 from kappaforge.campaign.memo import Memo
 from kappaforge.crystal import Crystal
 from kappaforge.packed import PackedCrystals
+from kappaforge.screen.geometry import deviation
 from kappaforge.screen.settings import ScreenSettings
+from kappaforge.store.distillation import Distillation, stacked
 
 CHUNK = 512
 """Crystals that are reduced in one task."""
@@ -71,6 +73,29 @@ def matches(
     for (_, places), same in zip(pairs, _compare(memo, step, both, pairs, settings), strict=True):
         found[places - len(reference)] = same
     return found
+
+
+def summary(generated: Sequence[Crystal], relaxed: Mapping[str, Crystal], novel: Sequence[bool | None]) -> Distillation:
+    """Return growth curves and deviations of generated crystals.
+
+    Parameters
+    ----------
+    generated
+        In their order.
+    relaxed
+        Those that relaxed, by id.
+    novel
+        Whether each unique one is novel; None for the others, shape (n_generated,).
+    """
+    found = [deviation(crystal, relaxed[crystal.id]) for crystal in generated if crystal.id in relaxed]
+    return Distillation(
+        unique=np.array([answer is not None for answer in novel], dtype=bool),
+        novel=np.array([bool(answer) for answer in novel], dtype=bool),
+        lengths=stacked([one.lengths[None] for one in found]),
+        angles=stacked([one.angles[None] for one in found]),
+        sizes=np.array([len(one.fractional) for one in found], dtype=int),
+        fractional=stacked([one.fractional for one in found]),
+    )
 
 
 def _compare(

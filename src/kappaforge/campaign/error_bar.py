@@ -188,6 +188,12 @@ def bar_of(record: CandidateRecord) -> ErrorBar:
     )
 
 
+def of_record(bar: ErrorBar, record: CandidateRecord) -> ErrorBar:
+    """Return an error bar for the same crystal's κ on other meshes: committee and wider trials tell relative errors."""
+    own = bar_of(record)
+    return replace(bar, kappa_w_per_mk=own.kappa_w_per_mk, mesh_w_per_mk=own.mesh_w_per_mk)
+
+
 def may_reach(record: CandidateRecord, limit_w_per_mk: float) -> bool:
     """Return whether κ, with the error of its mesh, is not below a limit."""
     if record.status != "ok" or not _has_kappa(record):

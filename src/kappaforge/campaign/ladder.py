@@ -137,7 +137,7 @@ def climb(
     kappa: KappaSettings,
     screen: ScreenSettings,
     errors: ErrorBarSettings,
-    members: Sequence[str | AllegroModel],
+    members: Sequence[str | AllegroModel] = (),
 ) -> Climbed:
     """Take crystals up the ladder.
 

@@ -18,6 +18,9 @@ class ErrorBarSettings:
         Whether κ is computed by each member of the potential's committee. A potential without one has no such spread.
     cutoffs
         Whether κ is computed again with larger supercells, and with a wider cutoff of third order.
+    mesh_tolerance
+        Relative error of the mesh above which κ of a network is computed again on meshes 1.5 times as fine, up to three
+        times; None to leave it. By the default mesh it is 1 to 40 %.
     fit_cutoff_ang
         Within which members' third-order force constants are fitted, in Å, where that takes less time than finite
         displacements: what is wrong about it is so for all alike.
@@ -28,6 +31,7 @@ class ErrorBarSettings:
 
     committee: bool = True
     cutoffs: bool = False
+    mesh_tolerance: float | None = None
     fit_cutoff_ang: float = 4.5
     fc3_face_distance_ang: float = 6.8
 
@@ -35,7 +39,9 @@ class ErrorBarSettings:
         for name in ("committee", "cutoffs"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"[error_bar] {name}: expected true or false, got {getattr(self, name)!r}")
-        for name in ("fit_cutoff_ang", "fc3_face_distance_ang"):
+        for name in ("fit_cutoff_ang", "fc3_face_distance_ang", "mesh_tolerance"):
             value = getattr(self, name)
+            if value is None and name == "mesh_tolerance":
+                continue
             if not (isfinite(value) and value > 0):
                 raise InputError(f"[error_bar] {name}: expected a positive, finite number, got {value!r}")
