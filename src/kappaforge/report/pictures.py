@@ -78,7 +78,7 @@ def _of_kappa(published: Published) -> Iterator[Drawn]:
     )
     yield Drawn(
         "kappa_ranking",
-        kappa_ranking([_label(row) for row in rows], eigenvalues),
+        kappa_ranking([row.known_as or row.id for row in rows], eigenvalues),
         "Best conductors",
         "The three eigenvalues of κ: the longer the line, the more the direction matters.",
     )
