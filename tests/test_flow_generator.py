@@ -11,6 +11,7 @@ import pytest
 import torch
 from ase.build import bulk
 
+from kappaforge.cli.main import app
 from kappaforge.crystal import Crystal
 from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.dataset.writers import write
@@ -256,6 +257,33 @@ def test_judge_sees_the_same_in_any_frame_and_cell(small_flow, rng):
     crystals = [proposal.crystal for proposal in flow.sample(16) if proposal.crystal]
     judged = flow.with_judge(crystals, rng.normal(size=len(crystals)))
     np.testing.assert_allclose(judged.doubts([other]), judged.doubts([crystal]), rtol=1e-3)
+
+
+def test_flow_towards_other_crystals_draws_their_patterns_and_keeps_its_network(small_flow, tmp_path):
+    flow = Flow.load(small_flow)
+    diamond = next(entry.crystal for entry in known_carbons() if entry.name == "diamond")
+    app(
+        ["train-generator", str(_written(diamond, tmp_path)), "--start", str(small_flow), "--prior-only", "-o",
+         str(tmp_path / "more.safetensors")],
+        standalone_mode=False,
+    )  # fmt: skip
+    turned = Flow.load(tmp_path / "more.safetensors", GenerateSettings(max_atoms=8, enumerated=0.0))
+    assert turned.digest != replace(flow, settings=turned.settings).digest
+    for name, weights in flow.network.state_dict().items():
+        torch.testing.assert_close(turned.network.state_dict()[name], weights, rtol=0, atol=0)
+    made = [one.crystal for one in turned.sample(6, seed=1) if one.crystal is not None]
+    assert made
+    assert all(len(crystal) == 2 for crystal in made), "diamond's pattern has two atoms"
+    with pytest.raises(InputError, match="at least one crystal"):
+        flow.towards([])
+    with pytest.raises(InputError, match="expected a flow to keep"):
+        app(["train-generator", str(tmp_path), "--prior-only", "-o", "x.safetensors"], standalone_mode=False)
+
+
+def _written(crystal, folder):
+    path = folder / "one.extxyz"
+    write([crystal], path, "extxyz")
+    return path
 
 
 def test_collapsed_draft_costs_the_others_nothing(small_flow):

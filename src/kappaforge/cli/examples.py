@@ -85,6 +85,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "train-generator": (
         ("kappaforge train-generator crystals/ -o mine.safetensors", "then: generate -g mine.safetensors"),
+        ("kappaforge train-generator good/ --start flow --prior-only -o more.safetensors", "more crystals like these"),
         ("kappaforge train-generator crystals/ -m cdvae --preset small -o c.safetensors", "CDVAE, small"),
     ),
     "learn": (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,7 +35,17 @@ def train_generator(
     validation: Annotated[
         Path | None, typer.Option("--validation", help="Crystals whose losses are shown beside, none of the data.")
     ] = None,
-    start: Annotated[Path | None, typer.Option("--start", help="Generator to go on from: its file.")] = None,
+    start: Annotated[
+        str, typer.Option("--start", help="Generator to go on from: its file, or the name of one that is shipped.")
+    ] = "",
+    prior_only: Annotated[
+        bool,
+        typer.Option(
+            "--prior-only",
+            help="Keep the network of --start, a flow, and take from the crystals only which sizes, space groups and "
+            "sites are drawn.",
+        ),
+    ] = False,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the crystals.")] = 200,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Crystals in a step.")] = 16,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="At the start.")] = 1e-3,
@@ -66,6 +77,12 @@ def train_generator(
         raise InputError(f"--preset {preset}: a {model} has none")
     if preset and start:
         raise InputError("--preset: a training that goes on from --start keeps that generator's size")
+    if prior_only:
+        if not (start and hasattr(made, "towards")):
+            raise InputError("--prior-only: expected a flow to keep, with --start FILE")
+        generator = made.load(_file(start)).towards(read_crystals(data), seed)
+        _finish(generator, data, output, as_json, f"patterns {generator.card['patterns']}")
+        return
     training = TrainingSettings(epochs, batch_size, learning_rate, schedule, device=device)
     checkpoint = output.with_suffix(".checkpoint")
     rows: list[EpochLosses] = []
@@ -82,19 +99,29 @@ def train_generator(
             read_crystals(data),
             model=made.preset(preset) if preset else None,
             training=training,
-            start=made.load(start) if start else None,
+            start=made.load(_file(start)) if start else None,
             validation=read_crystals([validation]) if validation else (),
             seed=seed,
             checkpoint=checkpoint,
             on_epoch=on_epoch,
         )
+    _finish(generator, data, output, as_json, generator.card["last losses"])
+    checkpoint.unlink(missing_ok=True)
+
+
+def _file(name: str) -> Path:
+    from kappaforge.generate.registry import shipped_file
+
+    return shipped_file(name) or Path(name)
+
+
+def _finish(generator: Any, data: Sequence[Path], output: Path, as_json: bool, summary: str) -> None:
     generator.card["files"] = ", ".join(path.name for path in data)
     generator.save(output)
-    checkpoint.unlink(missing_ok=True)
     if as_json:
         show_json([{"card": generator.card, "written": {"generator": output}}])
-        return
-    out.print(f"{generator.card['last losses']}; generator in {output}", highlight=False, soft_wrap=True)
+    else:
+        out.print(f"{summary}; generator in {output}", highlight=False, soft_wrap=True)
 
 
 def _csv(rows: list[EpochLosses]) -> str:

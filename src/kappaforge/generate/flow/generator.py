@@ -191,6 +191,20 @@ class Flow:
         judge = Judge.fit(features, np.asarray(energies_ev_per_atom))
         return replace(self, judge=judge, card=self.card | {"judge": f"{len(drafts)} relaxed drafts"})
 
+    def towards(self, crystals: Sequence[Crystal], seed: int = 0) -> Flow:
+        """Return the flow that draws the sizes, space groups and sites of other crystals; network and judge stay.
+
+        Raises
+        ------
+        InputError
+            For no crystals, or an element that the flow does not know.
+        """
+        if not crystals:
+            raise InputError("a prior needs at least one crystal")
+        examples = _examples(crystals, self.elements)
+        prior = learn([each.symmetric for each in examples], [each.symmetric_cell for each in examples], seed)
+        return replace(self, prior=prior, card=self.card | {"patterns": f"of {len(crystals)} crystals"})
+
     def doubts(self, drafts: Sequence[Crystal]) -> np.ndarray:
         """Return how bad drafts look, shape (n_drafts,), which `sample` chooses among; see `Sampler.doubts`."""
         return self._sampler().doubts([_draft(one) for one in drafts])
