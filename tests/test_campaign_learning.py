@@ -17,7 +17,7 @@ from kappaforge.dataset.known_carbon import known_carbons
 from kappaforge.dataset.writers import write
 from kappaforge.errors import InputError
 from kappaforge.label.dataset import read_labels
-from kappaforge.potentials.registry import load
+from kappaforge.potentials.registry import committee, load
 from kappaforge.store.published import Published
 from kappaforge.store.run_folder import RunFolder
 
@@ -111,7 +111,10 @@ def test_model_that_got_worse_by_learning_is_not_taken(finished: tuple[Path, Pub
     known = f'[learn]\nstart = "{learned / "model.safetensors"}"\ntest = "{learned / "model-labels.extxyz.gz"}"'
     text = LEARNING.replace("[learn]", known).replace("epochs = 2", "epochs = 2\nlearning_rate = 0.5")
     (tmp_path / "campaign.toml").write_text(text)
-    published = drive(tmp_path)
+    with RunFolder.open(tmp_path, write=True) as opened:
+        campaign = Campaign(load_campaign(tmp_path / "campaign.toml"), opened)
+        published = campaign.run()
+    assert campaign.members == committee(str(learned / "model.safetensors")), "and its committee with it"
     assert published.rounds[-1].n_labels > len(read_labels(learned / "model-labels.extxyz.gz"))
     files = [run / "learned" / "model.safetensors" for run in (folder, tmp_path)]
     assert load(str(files[0])).digest == load(str(files[1])).digest

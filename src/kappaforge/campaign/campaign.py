@@ -54,6 +54,8 @@ class Campaign:
         self.for_kappa: str | AllegroModel = self.potential.name
         """What κ is computed with: the potential, or the model that query by committee made."""
         self.for_kappa_digest = self.potential.digest
+        self.members: Sequence[str | AllegroModel] = potentials.committee(self.potential.name)
+        """Its committee."""
 
     def run(self) -> Published:
         """Run all steps, publish after each, and return what there is to show.
@@ -94,8 +96,7 @@ class Campaign:
             records = self._kappa("kappa of benchmarks", candidates, benchmarks)
         records += self._kappa("kappa of neighbours", candidates, neighbours)
         records += self._climb(candidates, {*benchmarks, *neighbours})
-        members = potentials.committee(self.potential.name) if lessons is None else lessons.committee
-        self._look_closer(self._error_bars(records, members))
+        self._look_closer(self._error_bars(records))
         return self._publish()
 
     def _read_dataset(self) -> tuple[list[Crystal], list[Crystal]]:
@@ -282,6 +283,7 @@ class Campaign:
         model = school.final_model(learned)
         hand_over(self.folder.path / "learned", learned, model)
         self.for_kappa, self.for_kappa_digest = model, model_digest(model)
+        self.members = school.committee_of(model, learned)
         self._publish()
         return learned
 
@@ -334,9 +336,7 @@ class Campaign:
             above = None if relaxation is None else self.hulls.above_ev_per_atom(relaxation)
             self.ledger.note(record.id, **vars(name), energy_above_hull_ev_per_atom=above)
 
-    def _error_bars(
-        self, records: list[CandidateRecord], members: Sequence[str | AllegroModel]
-    ) -> list[CandidateRecord]:
+    def _error_bars(self, records: list[CandidateRecord]) -> list[CandidateRecord]:
         """Tell how sure the κ are that may be ultrahigh; return all records, κ on finer meshes among them."""
         settings, limit = self.settings, self.settings.select.ultrahigh_kappa_w_per_mk
         places = [place for place, record in enumerate(records) if may_reach(record, limit)]
@@ -346,7 +346,7 @@ class Campaign:
             mattering,
             self.for_kappa,
             self.for_kappa_digest,
-            members,
+            self.members,
             settings.error_bar,
             relax=settings.relax,
             kappa=settings.kappa,
@@ -370,7 +370,7 @@ class Campaign:
                 self._note_kappa(record)
             self.ledger.note(record.id, **error_columns(None if bar is None else of_record(bar, record)))
         if mattering and settings.error_bar.committee:
-            asked = f"a committee of {len(members)}" if members else "no committee: the potential has none"
+            asked = f"a committee of {len(self.members)}" if self.members else "no committee: the potential has none"
             self._finish("error bars", f"{len(mattering)} κ, {asked}")
         return final
 

@@ -124,6 +124,10 @@ class School:
         )
         return self.start if stays else learned
 
+    def committee_of(self, model: AllegroModel, lessons: Lessons) -> Sequence[str | AllegroModel]:
+        """Return the committee of a final model: of the one that members went on from it is the one beside it."""
+        return potentials.committee(self.settings.learn.start) if model is self.start else lessons.committee
+
     def calibrate(self, lessons: Lessons) -> Calibration | None:
         """Compare the committee's uncertainty with its error on the settings' test labels; None without such."""
         if not self.settings.learn.test:
