@@ -271,7 +271,6 @@ class Campaign:
             self.progress.finish("learn", 'skipped: [label] labeler is "none"')
             return None
         from kappaforge.campaign.learning import School, hand_over, published  # they bring torch
-        from kappaforge.potentials.model_file import model_digest
 
         school = School(self.settings, self.memo, self.progress)
         known = lessons or school.first_lessons(candidates, features)
@@ -282,8 +281,7 @@ class Campaign:
             self.ledger.note(name, energy_std_mev_per_atom=float(spread))
         model = school.final_model(learned)
         hand_over(self.folder.path / "learned", learned, model)
-        self.for_kappa, self.for_kappa_digest = model, model_digest(model)
-        self.members = school.committee_of(model, learned)
+        self.for_kappa, self.for_kappa_digest, self.members = school.in_use(model, learned)
         self._publish()
         return learned
 

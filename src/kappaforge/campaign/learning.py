@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.allegro import AllegroPotential
 from kappaforge.potentials.allegro_model import AllegroModel, ModelCard
 from kappaforge.potentials.family import allegro_start, labels_file, read_committee, write_committee
-from kappaforge.potentials.model_file import write_model
+from kappaforge.potentials.model_file import model_digest, write_model
 from kappaforge.select.farthest import farthest_points
 from kappaforge.store.published import LearningRound
 
@@ -124,9 +125,15 @@ class School:
         )
         return self.start if stays else learned
 
-    def committee_of(self, model: AllegroModel, lessons: Lessons) -> Sequence[str | AllegroModel]:
-        """Return the committee of a final model: of the one that members went on from it is the one beside it."""
-        return potentials.committee(self.settings.learn.start) if model is self.start else lessons.committee
+    def in_use(self, model: AllegroModel, lessons: Lessons) -> tuple[str | AllegroModel, str, Sequence[Any]]:
+        """Return a final model, what tells it from others, and its committee.
+
+        Of the model that members went on from these are its name, and the committee beside it.
+        """
+        if model is self.start:
+            name = self.settings.learn.start
+            return name, potentials.load(name).digest, potentials.committee(name)
+        return model, model_digest(model), lessons.committee
 
     def calibrate(self, lessons: Lessons) -> Calibration | None:
         """Compare the committee's uncertainty with its error on the settings' test labels; None without such."""
