@@ -162,7 +162,7 @@ def _kappa() -> list[str]:
     plain = KappaSettings()
     paper = KappaSettings(method="paper")
     bar = ErrorBarSettings()
-    member = quick(plain, "auto", bar.fit_cutoff_ang)
+    member = quick(plain, bar.fit_cutoff_ang)
     nearest = replace(member.force_constants, fc3_face_distance_ang=bar.fc3_face_distance_ang)
     kinds: dict[str, tuple[KappaSettings, dict[str, tuple[str, ...]]]] = {
         "harmonic": (replace(plain, level="harmonic"), {"carbon": LADDER, "brenner": LADDER, "7net-0": LADDER[:2]}),

@@ -83,7 +83,7 @@ def test_crystals_climb_while_they_may_matter_and_none_is_dropped_in_silence(tmp
     unstable = Crystal(np.eye(3) * 1.9, np.zeros((1, 3)), np.array([6]), id="simple cubic")
     again = known["diamond"].moved_to(known["diamond"].cell[[1, 2, 0]], known["diamond"].positions)
     crystals = [*(known[name] for name in names), again, unstable]
-    settings = LadderSettings(limit_w_per_mk=1e5, calibration=3, rta_fit_cutoff_ang=2.7)
+    settings = LadderSettings(limit_w_per_mk=1e5, calibration=3)
     result = climbed(tmp_path / "run", crystals, settings)
     levels = [rung.level for rung in result.rungs]
     assert len(result.rungs) == len(crystals)
@@ -99,14 +99,14 @@ def test_crystals_climb_while_they_may_matter_and_none_is_dropped_in_silence(tmp
         assert rung.record.relaxation is not None
         if rung.level == "full":
             assert rung.record.kappa.kappa_lbte_max_w_per_mk > 0
-    everything = climbed(tmp_path / "run", crystals, LadderSettings(1.0, calibration=3, rta_fit_cutoff_ang=2.7))
+    everything = climbed(tmp_path / "run", crystals, LadderSettings(1.0, calibration=3))
     assert [rung.level for rung in everything.rungs[:4]] == ["full"] * 4
 
 
 def test_committee_is_asked_only_of_crystals_at_the_top_that_may_reach_the_limit(tmp_path: Path) -> None:
     known = {entry.name: entry.crystal for entry in known_carbons()}
     crystals = [known["diamond"], known["bct-C4"]]
-    above = LadderSettings(1.0, rta_fit_cutoff_ang=2.7)
+    above = LadderSettings(1.0)
     members = ("brenner", "tersoff")
     found = [rung.record.kappa.kappa_lbte_max_w_per_mk for rung in climbed(tmp_path / "run", crystals, above).rungs]
     between = replace(above, limit_w_per_mk=float(np.mean(found)))
@@ -116,15 +116,6 @@ def test_committee_is_asked_only_of_crystals_at_the_top_that_may_reach_the_limit
     assert best == crystals[int(np.argmax(found))].id
     assert [trial.name for trial in bars[best].members] == ["brenner", "tersoff"]
     assert bars[best].committee_spread > 0.05
-
-
-def test_displacements_are_taken_where_a_fit_fails(tmp_path: Path) -> None:
-    diamond = next(entry.crystal for entry in known_carbons() if entry.name == "diamond")
-    # enough for finite displacements, too little for the fit
-    kappa = replace(KAPPA, force_constants=replace(FORCES, memory_gib=0.003))
-    (rung,) = climbed(tmp_path / "run", [diamond], LadderSettings(1.0, rta_fit_cutoff_ang=2.7), kappa).rungs
-    assert rung.record.status == "ok"
-    assert rung.level == "full"
 
 
 def test_papers_method_has_no_ladder(tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from kappaforge.campaign.learning import Lessons
     from kappaforge.potentials.allegro_model import AllegroModel
 
+LADDER_CALIBRATION = 20
+"""Crystals that the regressions are made of: among hundreds they cost little."""
+
 
 class Campaign:
     """One campaign in one run folder; `run` does whatever of it has not been done."""
@@ -306,7 +309,7 @@ class Campaign:
             [crystal for index, crystal in enumerate(candidates) if index not in done],
             self.for_kappa,
             self.for_kappa_digest,
-            LadderSettings(settings.select.ultrahigh_kappa_w_per_mk),
+            LadderSettings(settings.select.ultrahigh_kappa_w_per_mk, calibration=LADDER_CALIBRATION),
             relax=settings.relax,
             kappa=settings.kappa,
             screen=settings.screen,
@@ -315,8 +318,7 @@ class Campaign:
         for rung in climbed.rungs:
             self._note_kappa(rung.record)
             self.ledger.note(rung.record.id, reason=rung.reason)
-        records = [rung.record for rung in climbed.rungs]
-        top = [rung.record for rung in climbed.rungs if rung.level == "full"]
+        records, top = climbed.records, climbed.at_the_top
         self._count_kappa("kappa of the rest", records, f"{len(top)} of {len(records)} by the whole transport equation")
         return top
 

@@ -228,7 +228,7 @@ def _members(
 ) -> dict[int, tuple[Trial, ...]]:
     if not (members and records):
         return {}
-    cheap = quick(replace(_at_one_temperature(kappa), method="converged"), "auto", settings.fit_cutoff_ang)
+    cheap = quick(replace(_at_one_temperature(kappa), method="converged"), settings.fit_cutoff_ang)
     nearest_ang = min(settings.fc3_face_distance_ang, kappa.force_constants.fc3_face_distance_ang)
     cheap = replace(cheap, force_constants=replace(cheap.force_constants, fc3_face_distance_ang=nearest_ang))
     wanted = [(record.crystal, _on_mesh(record, cheap)) for record in records]

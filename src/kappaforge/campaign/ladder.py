@@ -18,7 +18,6 @@ from kappaforge.campaign import tasks
 from kappaforge.campaign.candidate import CandidateRecord
 from kappaforge.campaign.error_bar import ErrorBar, error_bars, may_reach
 from kappaforge.campaign.memo import Memo
-from kappaforge.campaign.trials import quick, with_displacements
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.relax.settings import RelaxSettings
@@ -47,19 +46,18 @@ class LadderSettings:
         The error allowed, in standard deviations of the regressions' logarithms.
     calibration
         Crystals that climb at any rate, for the regressions.
-    rta_fit_cutoff_ang
-        On the second rung third-order force constants are fitted within this distance, in Å, and κ is that of the
-        coarser mesh: up to 11 % off for five carbons, at a fifth of the forces. The regression to the last rung, which
-        spares nothing, tells how far off.
+    rta_fc3_face_distance_ang
+        Least distance in supercells of third order on the second rung, in Å, less than κ itself wants; κ is that of the
+        coarser mesh. The regression to the last rung, which spares nothing, tells how far off.
     """
 
     limit_w_per_mk: float = 800.0
     sigmas: float = 2.0
     calibration: int = 8
-    rta_fit_cutoff_ang: float = 4.5
+    rta_fc3_face_distance_ang: float = 6.8
 
     def __post_init__(self) -> None:
-        for name in ("limit_w_per_mk", "sigmas", "rta_fit_cutoff_ang"):
+        for name in ("limit_w_per_mk", "sigmas", "rta_fc3_face_distance_ang"):
             value = getattr(self, name)
             if not (isfinite(value) and value > 0):
                 raise InputError(f"ladder, {name}: expected a positive, finite number, got {value!r}")
@@ -121,6 +119,16 @@ class Climbed:
     from_harmonic: Regression | None
     from_rta: Regression | None
 
+    @property
+    def records(self) -> list[CandidateRecord]:
+        """Of all crystals, each of the highest rung it was computed on."""
+        return [rung.record for rung in self.rungs]
+
+    @property
+    def at_the_top(self) -> list[CandidateRecord]:
+        """Those of the last rung."""
+        return [rung.record for rung in self.rungs if rung.level == "full"]
+
 
 Compute = Callable[[Level, Sequence[int]], dict[int, CandidateRecord]]
 """Computes crystals, given by their places, on one level."""
@@ -165,7 +173,7 @@ def climb(
     rungs: dict[int, Rung] = {}
     kappas_of: dict[Level, KappaSettings] = {
         "harmonic": replace(kappa, level="harmonic"),
-        "rta": replace(quick(kappa, "fit", settings.rta_fit_cutoff_ang), level="rta"),
+        "rta": _quick(kappa, settings.rta_fc3_face_distance_ang),
         "full": replace(kappa, level="full"),
     }
 
@@ -175,17 +183,8 @@ def climb(
             (crystals[place], True) if record is None else (record.crystal, False)
             for place, record in zip(places, before, strict=True)
         ]
-
-        def computed(kappa: KappaSettings, starts: Sequence[tuple[Crystal, bool]]) -> list[CandidateRecord]:
-            arguments = [(crystal, potential, relax, kappa, screen, relaxed) for crystal, relaxed in starts]
-            return list(memo.map(level, tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, potential_digest))
-
-        records = computed(kappas_of[level], starts)
-        if level == "rta":  # displacements may do where a fit fails
-            failed = [number for number, record in enumerate(records) if record.status == "failed"]
-            finite = with_displacements(kappas_of[level])
-            for number, record in zip(failed, computed(finite, [starts[number] for number in failed]), strict=True):
-                records[number] = record
+        arguments = [(crystal, potential, relax, kappas_of[level], screen, relaxed) for crystal, relaxed in starts]
+        records = memo.map(level, tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, potential_digest)
         return {
             place: record if old is None else replace(record, relaxation=old.relaxation, followed=old.followed)
             for place, record, old in zip(places, records, before, strict=True)
@@ -273,6 +272,15 @@ def _rise(
             )
             rungs[place] = rungs[place]._replace(reason=reason, expected_w_per_mk=value, factor=factor)
     return line
+
+
+def _quick(kappa: KappaSettings, fc3_face_distance_ang: float) -> KappaSettings:
+    """Return settings of the second rung: RTA on the coarser mesh, third order in smaller supercells."""
+    constants = kappa.force_constants
+    nearest = min(fc3_face_distance_ang, constants.fc3_face_distance_ang)
+    return replace(
+        kappa, level="rta", extrapolate=False, force_constants=replace(constants, fc3_face_distance_ang=nearest)
+    )
 
 
 def _distinct(rungs: dict[int, Rung], memo: Memo, screen: ScreenSettings) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from kappaforge.campaign.candidate import guarded_conductivity, kappa_of
 from kappaforge.crystal import Crystal
@@ -50,15 +49,14 @@ class Trial:
     seconds: float = 0.0
 
 
-def quick(settings: KappaSettings, way: Literal["fit", "auto"], cutoff_ang: float) -> KappaSettings:
+def quick(settings: KappaSettings, cutoff_ang: float) -> KappaSettings:
     """Return settings for the coarser mesh alone, with fits of third order within a cutoff.
 
-    By "fit" they spare most forces; by "auto" finite displacements are left where they take less time, as they do in
-    small symmetric crystals.
+    Finite displacements are left where they take less time.
     """
     constants = replace(
         settings.force_constants,
-        way=way,
+        way="auto",
         fc2_way="finite",
         fc3_fit_cutoff_ang=cutoff_ang,
         oversampling=OVERSAMPLING,
