@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kappaforge.campaign.ladder import LadderSettings, climb, evenly, regression
+from kappaforge.campaign.ladder import LadderSettings, _quick, climb, evenly, regression
 from kappaforge.campaign.memo import Memo
 from kappaforge.campaign.progress import Silence
 from kappaforge.crystal import Crystal
@@ -116,6 +116,19 @@ def test_committee_is_asked_only_of_crystals_at_the_top_that_may_reach_the_limit
     assert best == crystals[int(np.argmax(found))].id
     assert [trial.name for trial in bars[best].members] == ["brenner", "tersoff"]
     assert bars[best].committee_spread > 0.05
+
+
+def test_second_rung_displaces_atoms_where_a_fit_would_have_no_memory(tmp_path: Path) -> None:
+    diamond = next(entry.crystal for entry in known_carbons() if entry.name == "diamond")
+    # enough for finite displacements, too little for the fit
+    kappa = replace(KAPPA, force_constants=replace(FORCES, memory_gib=0.003))
+    (rung,) = climbed(tmp_path / "run", [diamond], LadderSettings(1.0), kappa).rungs
+    assert rung.record.status == "ok"
+    assert rung.level == "full"
+    fitted = replace(kappa, force_constants=replace(kappa.force_constants, way="fit", fc2_way="finite"))
+    assert _quick(fitted, 4.0).force_constants.way == "finite"
+    assert _quick(fitted, 4.0).force_constants.fc3_face_distance_ang == 4.0
+    assert _quick(fitted, 99.0).force_constants.fc3_face_distance_ang == FORCES.fc3_face_distance_ang
 
 
 def test_papers_method_has_no_ladder(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from kappaforge.campaign import tasks
 from kappaforge.campaign.candidate import CandidateRecord
 from kappaforge.campaign.error_bar import ErrorBar, error_bars, may_reach
 from kappaforge.campaign.memo import Memo
+from kappaforge.campaign.trials import with_displacements
 from kappaforge.crystal import Crystal
 from kappaforge.errors import InputError
 from kappaforge.relax.settings import RelaxSettings
@@ -275,12 +276,13 @@ def _rise(
 
 
 def _quick(kappa: KappaSettings, fc3_face_distance_ang: float) -> KappaSettings:
-    """Return settings of the second rung: RTA on the coarser mesh, third order in smaller supercells."""
-    constants = kappa.force_constants
-    nearest = min(fc3_face_distance_ang, constants.fc3_face_distance_ang)
-    return replace(
-        kappa, level="rta", extrapolate=False, force_constants=replace(constants, fc3_face_distance_ang=nearest)
-    )
+    """Return settings of the second rung: RTA on the coarser mesh, third order displaced in smaller supercells.
+
+    Whatever κ itself is computed by, a fit may take more time and memory there than all that it spares.
+    """
+    kappa = with_displacements(replace(kappa, level="rta", extrapolate=False))
+    nearest = min(fc3_face_distance_ang, kappa.force_constants.fc3_face_distance_ang)
+    return replace(kappa, force_constants=replace(kappa.force_constants, fc3_face_distance_ang=nearest))
 
 
 def _distinct(rungs: dict[int, Rung], memo: Memo, screen: ScreenSettings) -> list[int]:

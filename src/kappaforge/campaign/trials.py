@@ -66,7 +66,7 @@ def quick(settings: KappaSettings, cutoff_ang: float) -> KappaSettings:
 
 def with_displacements(settings: KappaSettings) -> KappaSettings:
     """Return the same with finite displacements, which may do where a fit fails."""
-    return replace(settings, force_constants=replace(settings.force_constants, way="finite"))
+    return replace(settings, force_constants=replace(settings.force_constants, way="finite", fc2_way=None))
 
 
 def member_settings(crystal: Crystal, settings: KappaSettings) -> KappaSettings:

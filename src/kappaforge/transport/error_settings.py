@@ -20,7 +20,7 @@ class ErrorBarSettings:
         Whether κ is computed again with larger supercells, and with a wider cutoff of third order.
     mesh_tolerance
         Relative error of the mesh above which κ of a network is computed again on meshes 1.5 times as fine, up to three
-        times; None to leave it. By the default mesh it is 1 to 40 %.
+        times; None to leave it. By the default mesh it was 4 to 38 % for nine carbons above 800 W/(m·K).
     fit_cutoff_ang
         Within which members' third-order force constants are fitted, in Å, where that takes less time than finite
         displacements: what is wrong about it is so for all alike.
