@@ -98,6 +98,16 @@ def test_rest_of_the_candidates_climbs_the_ladder(tmp_path: Path) -> None:
         drive(make_run(tmp_path / "paper", text))
 
 
+def test_crystals_with_too_many_neighbours_are_no_candidates_but_known_ones_stay(tmp_path: Path) -> None:
+    text = TINY.replace("[screen]", "[screen]\nmax_neighbours = 3").replace("benchmarks = 1", "benchmarks = 0")
+    published = drive(make_run(tmp_path / "run", text.replace("neighbours = 1", "neighbours = 0")))
+    reasons = {row.id: row.reason for row in published.rows}
+    assert reasons["lonsdaleite"] == "an atom has 4 neighbours, at most 3 pass"
+    candidates = {row.id for row in published.rows if row.map_x is not None}
+    assert {"diamond", "graphite"} <= candidates
+    assert "lonsdaleite" not in candidates
+
+
 def test_second_run_reuses_everything(finished: tuple[Path, Published]) -> None:
     folder, published = finished
     keys = task_keys(folder)

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from kappaforge.crystal import Crystal
 from kappaforge.dataset.known_carbon import known_carbons
-from kappaforge.screen.bonding import bonding
+from kappaforge.screen.bonding import bonding, overcoordinated
 
 CARBONS = {entry.name: entry.crystal for entry in known_carbons()}
 
@@ -74,6 +74,15 @@ def test_chains_molecules_salts_metals_and_layers_are_told_apart(name, dimension
     assert record.dimensionality == dimensionality
     if neighbours is not None:
         assert record.neighbours == neighbours
+
+
+def test_crystals_leave_for_one_atom_that_has_too_many_neighbours():
+    graphite, diamond = CARBONS["graphite"], CARBONS["diamond"]
+    triangular = Crystal.from_ase(Atoms("C", cell=[1.5, 1.5, 8, 90, 90, 120], pbc=True))
+    assert overcoordinated(diamond, None) == overcoordinated(diamond, 4) == overcoordinated(graphite, 3) == ""
+    assert overcoordinated(diamond, 3) == "an atom has 4 neighbours, at most 3 pass"
+    assert overcoordinated(triangular, 4) == "an atom has 6 neighbours, at most 4 pass"
+    assert overcoordinated(Crystal.from_ase(OTHERS["molecule on a layer"]), 2)  # the layer's have three
 
 
 @pytest.mark.parametrize("name", ["graphite", "bct-C4"])

@@ -28,6 +28,7 @@ from kappaforge.label.settings import NO_LABELER
 from kappaforge.packed import PackedCrystals
 from kappaforge.potentials import registry as potentials
 from kappaforge.potentials.base import require_elements
+from kappaforge.screen.bonding import overcoordinated
 from kappaforge.screen.energy import outside_window
 from kappaforge.select.farthest import farthest_points
 from kappaforge.select.neighbours import nearest_neighbours
@@ -105,8 +106,7 @@ class Campaign:
     def _read_dataset(self) -> tuple[list[Crystal], list[Crystal]]:
         """Return the known crystals that are always benchmarks, and the rest of the data set."""
         known, dataset = read_dataset(self.settings, self.potential)
-        for crystal in chain(known, dataset):
-            self.ledger.enter(crystal)
+        self.ledger.enter(*known, *dataset)
         self.ledger.passed("data set", len(known) + len(dataset))
         return known, dataset
 
@@ -120,8 +120,7 @@ class Campaign:
         results = self.memo.map("generate", GENERATE_VERSION, tasks.generate, batches, generator.digest)
         proposals = list(chain.from_iterable(results))
         crystals = [proposal.crystal for proposal in proposals if proposal.crystal is not None]
-        for crystal in crystals:
-            self.ledger.enter(crystal)
+        self.ledger.enter(*crystals)
         self.ledger.passed("generate", len(crystals))
         self.ledger.discard("generate", [proposal.reason for proposal in proposals if proposal.crystal is None])
         self._finish("generate", f"{len(crystals)} crystals of {settings.n} proposals")
@@ -191,7 +190,8 @@ class Campaign:
         records = chain.from_iterable(self.memo.map("symmetry", 1, tasks.find_symmetry, batches))
         candidates = []
         for crystal, record in zip([*old, *novel], records, strict=True):
-            reason = record.reason or outside.get(crystal.id, "")
+            crowded = overcoordinated(crystal, settings.max_neighbours)
+            reason = record.reason or outside.get(crystal.id) or crowded
             stays = not reason or crystal.id in always
             self.ledger.note(
                 crystal.id,
@@ -204,8 +204,8 @@ class Campaign:
             if stays:
                 candidates.append(crystal)
             else:
-                why = "too large or not symmetric enough" if record.reason else "too high or too low in energy"
-                self.ledger.discard("symmetric", [why])
+                too_far = "too high or too low in energy" if crystal.id in outside else "too many neighbours"
+                self.ledger.discard("symmetric", ["too large or not symmetric enough" if record.reason else too_far])
         self.ledger.passed("symmetric", len(candidates))
         self._finish("symmetry", f"{len(candidates)} candidates")
         self._name(candidates)

@@ -30,20 +30,21 @@ class Ledger:
         self._discards: dict[str, Counter[str]] = {}
         self.rounds: list[LearningRound] = []
 
-    def enter(self, crystal: Crystal) -> None:
-        """Open a row for a new candidate; raises `InputError` where its id is taken."""
-        if crystal.id in self._rows:
-            raise InputError(f"two crystals have the id {crystal.id!r}; give the data set's crystals other ids")
-        self._crystals[crystal.id] = crystal
-        self._rows[crystal.id] = Row(
-            id=crystal.id,
-            source=crystal.source,
-            formula=crystal.formula,
-            n_atoms=len(crystal),
-            density_g_per_cm3=crystal.density_g_per_cm3,
-            stage="generate",
-            parents=crystal.parents,
-        )
+    def enter(self, *crystals: Crystal) -> None:
+        """Open a row for each new candidate; raises `InputError` where its id is taken."""
+        for crystal in crystals:
+            if crystal.id in self._rows:
+                raise InputError(f"two crystals have the id {crystal.id!r}; give the data set's crystals other ids")
+            self._crystals[crystal.id] = crystal
+            self._rows[crystal.id] = Row(
+                id=crystal.id,
+                source=crystal.source,
+                formula=crystal.formula,
+                n_atoms=len(crystal),
+                density_g_per_cm3=crystal.density_g_per_cm3,
+                stage="generate",
+                parents=crystal.parents,
+            )
 
     def note(self, id: str, crystal: Crystal | None = None, **known: Any) -> None:
         """Write what has become known of a candidate, and its new geometry."""

@@ -21,6 +21,9 @@ def screen(
     ] = None,
     max_atoms: Annotated[int, typer.Option(help="Most atoms in the primitive cell.")] = 12,
     min_operations: Annotated[int, typer.Option(help="Fewest symmetry operations.")] = 4,
+    max_neighbours: Annotated[
+        int | None, typer.Option(help="Most neighbours of an atom, by covalent radii; no limit where not given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep the unique, novel and symmetric crystals, in their order; the others are named with the reason."""
@@ -30,7 +33,9 @@ def screen(
     from kappaforge.screen.settings import ScreenSettings
     from kappaforge.screen.sift import sift
 
-    settings = ScreenSettings(max_atoms=max_atoms, min_symmetry_operations=min_operations)
+    settings = ScreenSettings(
+        max_atoms=max_atoms, min_symmetry_operations=min_operations, max_neighbours=max_neighbours
+    )
     crystals = read_crystals(paths)
     known = read_crystals(reference) if reference else []
     sifted = sift(crystals, known, settings)

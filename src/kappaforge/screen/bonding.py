@@ -53,6 +53,14 @@ def bonding(crystal: Crystal) -> BondingRecord:
     return BondingRecord(crystal.id, _dimensionality(crystal.to_ase()), tuple(sorted(counts.items())))
 
 
+def overcoordinated(crystal: Crystal, max_neighbours: int | None) -> str:
+    """Return why the crystal's atoms have too many neighbours; empty where none has, and for no limit."""
+    if max_neighbours is None:
+        return ""
+    most = int(neighbour_counts(crystal).max())
+    return f"an atom has {most} neighbours, at most {max_neighbours} pass" if most > max_neighbours else ""
+
+
 def _dimensionality(atoms: Atoms) -> str:
     intervals = build_kintervals(atoms, "RDA")
     if intervals is None:  # no bond, however long, joins the parts to chains

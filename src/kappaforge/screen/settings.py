@@ -30,6 +30,10 @@ class ScreenSettings:
         How far a crystal that passes may be from the lowest of the same composition, eV/atom: that of the data set, or
         of all crystals where it has none. What lies as far below is taken for an error of the potential. None for
         no limit, as in the paper.
+    max_neighbours
+        Most neighbours, by covalent radii, that an atom of a crystal that passes may have; 4 for carbon. Keeps out the
+        too dense crystals whose energies a potential that has seen few of them gets wrong, and means nothing where
+        bonds are not covalent. None for no limit, as in the paper.
     """
 
     ltol: float = 0.2
@@ -40,6 +44,7 @@ class ScreenSettings:
     symprec_ang: float = 0.1
     angle_tolerance_deg: float = 1.0
     energy_window_ev_per_atom: float | None = None
+    max_neighbours: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("ltol", "stol", "angle_tol_deg", "symprec_ang", "angle_tolerance_deg"):
@@ -49,7 +54,9 @@ class ScreenSettings:
         window = self.energy_window_ev_per_atom
         if window is not None and not (math.isfinite(window) and window > 0):
             raise InputError(f"screen.energy_window_ev_per_atom: expected a positive number, got {window!r}")
-        for name in ("max_atoms", "min_symmetry_operations"):
+        for name in ("max_atoms", "min_symmetry_operations", "max_neighbours"):
             value = getattr(self, name)
+            if name == "max_neighbours" and value is None:
+                continue
             if not (isinstance(value, int) and value >= 1):
                 raise InputError(f"screen.{name}: expected a whole number of 1 or more, got {value!r}")

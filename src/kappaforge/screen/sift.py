@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kappaforge.crystal import Crystal
+from kappaforge.screen.bonding import overcoordinated
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.screen.symmetry import SymmetryRecord, symmetry
 from kappaforge.screen.unique import group, match
@@ -39,7 +40,7 @@ class Sifted:
 
 
 def sift(crystals: Sequence[Crystal], known: Sequence[Crystal], settings: ScreenSettings) -> list[Sifted]:
-    """Return for each crystal, in their order, whether it is unique, novel, small and symmetric.
+    """Return for each crystal, in their order, whether it is unique, novel, small, symmetric and not too dense.
 
     Of crystals that are the same the first one stays.
     """
@@ -53,6 +54,6 @@ def sift(crystals: Sequence[Crystal], known: Sequence[Crystal], settings: Screen
         elif found[index] >= 0:
             reason = f"same as {known[found[index]].id} of the reference"
         else:
-            reason = record.reason
+            reason = record.reason or overcoordinated(crystal, settings.max_neighbours)
         sifted.append(Sifted(crystal, record, bool(found[index] < 0), reason))
     return sifted
