@@ -193,6 +193,15 @@ def test_two_crystals_of_one_id_are_refused(diamond: Crystal) -> None:
         ledger.enter(diamond)
 
 
+def test_step_that_is_done_again_counts_its_crystals_once() -> None:
+    ledger = Ledger()
+    ledger.passed("kappa of benchmarks", 1, ["unstable", "unstable"])
+    ledger.passed("kappa of benchmarks", 2, ["unstable"])
+    published = ledger.publish(CampaignSettings(), {})
+    assert published.counts == {"kappa of benchmarks": 2}
+    assert published.discards == {"kappa of benchmarks": {"unstable": 1}}
+
+
 def test_settings_are_published_whole() -> None:
     published = Ledger().publish(CampaignSettings(), {})
     assert published.settings["select"]["benchmarks"] == 50

@@ -20,7 +20,6 @@ import carbon_10k
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where results and page go, for a campaign that is smaller and conducts worse."""
     monkeypatch.setattr(carbon_10k, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(carbon_10k, "LIMIT_W_PER_MK", 100.0)
     monkeypatch.setattr(carbon_10k, "POINTS", (2, 4, 6))
     return tmp_path
 
@@ -56,7 +55,7 @@ def test_ways_to_choose_are_compared_at_equal_numbers_of_kappas() -> None:
         row(2, 850.0, "", 3.5),
         row(3, 300.0, "", 3.6),
     ]
-    found = carbon_10k.selection(rows)
+    found = carbon_10k.selection(rows, 800.0)
     assert (found["candidates"], found["above_limit"], found["evaluations"]) == (4, 2, 2)
     assert found["found"] == {"campaign": 1, "random": 1.0, "density": 1, "conduction": 2}
 

@@ -29,8 +29,7 @@ def run(tmp_path: Path, diamond: Crystal) -> Path:
     ledger.note("g000002", stage="kappa", novel=True, kappa_rta_max_w_per_mk=5.0)
     ledger.note("g000001", reason="same as diamond", novel=False)
     ledger.passed("generate", 2)
-    ledger.passed("unique", 1)
-    ledger.discard("unique", ["duplicate"])
+    ledger.passed("unique", 1, ["duplicate"])
     ledger.rounds = [LearningRound(1, 10, ("diamond", "g000002"), np.array([3.0, 20.0]), ("g000002",))]
     with RunFolder.open(folder, write=True) as opened:
         opened.record_progress(StepProgress("generate", 3, 7, 1, 100.0, 110.0), 0)

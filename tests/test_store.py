@@ -97,6 +97,14 @@ def test_damaged_arrays_are_not_served_but_done_again(tmp_path, rng: np.random.G
         assert folder.done(["abcd", "other"]) == {"abcd"}
 
 
+def test_elapsed_time_is_from_the_first_task_to_the_last(tmp_path) -> None:
+    with RunFolder.open(tmp_path, write=True) as folder:
+        assert folder.elapsed_seconds() == 0
+        folder.put("abcd", "relax", 1, 100.0)
+        folder.put("abce", "kappa", 2, 10.0)
+        assert folder.elapsed_seconds() == pytest.approx(100, abs=2)
+
+
 def test_no_task_is_finished_twice(tmp_path) -> None:
     with RunFolder.open(tmp_path, write=True) as folder:
         folder.put("k", "relax", 1, 0.1)

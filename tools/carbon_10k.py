@@ -1,9 +1,7 @@
 """Take the carbon campaign's results out of its run folder, and write the page that tells them.
 
-    .venv/bin/python tools/carbon_10k.py collect RUN    # into results/carbon-10k
-    .venv/bin/python tools/carbon_10k.py page           # docs/carbon-10k.md, from results/carbon-10k alone
-
-No number of the page is typed.
+``collect RUN`` writes into ``results/carbon-10k``, ``again RUN`` adds the second campaign, whose flow was turned
+towards what conducts well, and ``page`` makes ``docs/carbon-10k.md`` from these files alone.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from carbon_10k_page import page
 
 from kappaforge.campaign.opened import Campaign
 from kappaforge.cli.export import export
@@ -26,12 +25,15 @@ from kappaforge.files import write_text
 from kappaforge.report.tables import to_csv, to_json
 from kappaforge.report.write import write_crystals
 from kappaforge.store.distillation import Distillation
+from kappaforge.store.published import Published
 from kappaforge.store.row import Row
+from kappaforge.store.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "carbon-10k"
 PAGE = ROOT / "docs" / "carbon-10k.md"
-LIMIT_W_PER_MK = 800.0
+PROPOSED = "flow"
+"""Source of what a generator proposed."""
 POINTS = (100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
@@ -40,12 +42,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
     commands.add_parser("collect").add_argument("run", type=Path)
+    commands.add_parser("again").add_argument("run", type=Path)
     commands.add_parser("page")
     options = parser.parse_args()
     if options.command == "collect":
         collect(options.run)
+    elif options.command == "again":
+        again(options.run)
     else:
-        write_text(PAGE, page(json.loads((RESULTS / "run.json").read_text()), read_rows()))
+        write_text(PAGE, rendered())
 
 
 def collect(run: Path) -> None:
@@ -58,12 +63,37 @@ def collect(run: Path) -> None:
     write_text(RESULTS / "table.json", to_json(rows))
     write_crystals(RESULTS / "crystals.extxyz", rows, crystals)
     shutil.rmtree(RESULTS / "cif", ignore_errors=True)
-    export(run, "cif", RESULTS / "cif", above=LIMIT_W_PER_MK)
+    export(run, "cif", RESULTS / "cif", above=_limit(published))
     shutil.rmtree(RESULTS / "figures", ignore_errors=True)
     (RESULTS / "figures").mkdir(parents=True)
     for figure in sorted((run / "report" / "figures").glob("*.png")):
         shutil.copy(figure, RESULTS / "figures")
     write_text(RESULTS / "run.json", json.dumps(facts(campaign, rows), indent=1, ensure_ascii=False) + "\n")
+
+
+def again(run: Path) -> None:
+    """Write what the second campaign proposed, beside what the first one did."""
+    campaign = Campaign.open(run)
+    published = campaign.published
+    good = [place for place, row in enumerate(published.rows) if row.novel and is_good(row, _limit(published))]
+    write_crystals(
+        RESULTS / "again.extxyz",
+        [published.rows[place] for place in good],
+        [published.crystals[place] for place in good],
+    )
+    told = {
+        "counts": published.counts,
+        "settings": published.settings,
+        "yields": yields(published.rows, _limit(published)),
+    }
+    write_text(RESULTS / "again.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+
+
+def rendered() -> str:
+    """Return the page of what lies in the folder of results."""
+    file = RESULTS / "again.json"
+    second = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return page(json.loads((RESULTS / "run.json").read_text(encoding="utf-8")), read_rows(), second)
 
 
 def facts(campaign: Campaign, rows: list[Row]) -> dict[str, Any]:
@@ -78,6 +108,7 @@ def facts(campaign: Campaign, rows: list[Row]) -> dict[str, Any]:
         "versions": published.versions,
         "counts": published.counts,
         "discards": published.discards,
+        "elapsed_hours": _elapsed_hours(campaign.path),
         "worker_seconds_by_step": {step: round(seconds, 1) for step, seconds in published.seconds_by_step.items()},
         "growth": {
             str(n): [int(distilled.n_unique[n - 1]), int(distilled.n_novel[n - 1])]
@@ -95,7 +126,8 @@ def facts(campaign: Campaign, rows: list[Row]) -> dict[str, Any]:
             for turn in published.rounds
         ],
         "found_again": found_again(published.rows),
-        "selection": selection(rows),
+        "selection": selection(rows, _limit(published)),
+        "yields": yields(published.rows, _limit(published)),
     }
 
 
@@ -112,7 +144,25 @@ def found_again(rows: list[Row]) -> list[str]:
     return sorted(again - {""})
 
 
-def selection(rows: list[Row]) -> dict[str, Any]:
+def is_good(row: Row, limit_w_per_mk: float) -> bool:
+    """Whether it is a network whose κ reaches the limit; that of layers and chains does not converge."""
+    return row.dimensionality == "3D" and (row.kappa_rta_max_w_per_mk or 0.0) >= limit_w_per_mk
+
+
+def yields(rows: list[Row], limit_w_per_mk: float) -> dict[str, dict[str, int]]:
+    """Count, among the first proposals, networks above the limit, and how many of them differ."""
+    by_id = {row.id: row for row in rows}
+
+    def original(row: Row) -> Row:
+        same = re.match(r"same as (\S+)", row.reason)
+        return original(by_id[same.group(1)]) if same else row
+
+    proposed = [original(row) for row in rows if row.source == PROPOSED]
+    found = {n: [row.id for row in proposed[:n] if is_good(row, limit_w_per_mk)] for n in POINTS if n <= len(proposed)}
+    return {str(n): {"crystals": len(ids), "distinct": len(set(ids))} for n, ids in found.items()}
+
+
+def selection(rows: list[Row], limit_w_per_mk: float) -> dict[str, Any]:
     """Compare ways to choose whose κ is computed: how many crystals above the limit each finds for as many κ.
 
     All candidates count; those that the ladder left behind, and unstable ones, are not above the limit. ``campaign`` is
@@ -121,7 +171,7 @@ def selection(rows: list[Row]) -> dict[str, Any]:
     all must be known.
     """
     kappa = np.array([row.kappa_rta_max_w_per_mk or 0.0 for row in rows])
-    good = kappa >= LIMIT_W_PER_MK
+    good = kappa >= limit_w_per_mk
     chosen = np.array([row.role in ("benchmark", "neighbour") for row in rows])
     density = np.array([row.density_g_per_cm3 or 0.0 for row in rows])
     atoms = np.array([row.n_atoms or 1 for row in rows])
@@ -150,163 +200,17 @@ def read_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def page(run: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """Return the page in Markdown."""
-    good = [row for row in rows if (row["kappa_rta_max_w_per_mk"] or 0.0) >= LIMIT_W_PER_MK]
-    networks = [row for row in good if row["dimensionality"] == "3D"]
-    unknown = [row for row in networks if not row["known_as"] and row["novel"]]
-    counts, generate = run["counts"], run["settings"]["generate"]
-    seconds = run["worker_seconds_by_step"]
-    return "\n".join(
-        [
-            "# Ten thousand carbons",
-            "",
-            f"`examples/carbon-10k/campaign.toml`, run by `kappaforge run` on {run['processor']}, {run['date']}, with "
-            f"kappaforge {run['versions']['kappaforge']}, seed {run['settings']['seed']}. Every number on this page is "
-            "read from `results/carbon-10k`, which `tools/carbon_10k.py` took from the run folder.",
-            "",
-            "## What was found",
-            "",
-            f"Of {counts['generate']:,} crystals that `{generate['generator']}` proposed and {counts['data set']:,} of "
-            f"the data set, {counts['symmetric']:,} are candidates: distinct, small, symmetric{_within(run)}. "
-            f"κ(RTA) of {len(good)} "
-            f"of them reaches {LIMIT_W_PER_MK:g} W/(m·K) in some direction; {len(networks)} of these are networks, "
-            f"{len(unknown)} of which are neither in the data set nor in the library of known carbons.",
-            "",
-            f"Known carbons that the generator proposed: {', '.join(run['found_again']) or 'none'}.",
-            "",
-            *_table(networks),
-            "",
-            "κ in W/(m·K) at 300 K: the eigenvalues of the tensor; ± as far as mesh and committee tell. Spread: "
-            "standard deviation of ln κ among the members of the committee. Layers and chains are left out, as their "
-            "κ does not converge with the mesh.",
-            "",
-            "## Growth",
-            "",
-            "| proposals | unique | unique and novel |",
-            "|---|---|---|",
-            *(f"| {int(n):,} | {unique:,} | {novel:,} |" for n, (unique, novel) in run["growth"].items()),
-            "",
-            _extrapolation(run["growth"], seconds, counts),
-            "",
-            "![Growth of unique and novel crystals](../results/carbon-10k/figures/growth.png)",
-            "",
-            "## Learning",
-            "",
-            *_rounds(run),
-            "",
-            "## What choosing is worth",
-            "",
-            *_selection(run["selection"]),
-            "",
-            "## Time",
-            "",
-            "| step | worker time, min |",
-            "|---|---|",
-            *(f"| {step} | {spent / 60:.1f} |" for step, spent in seconds.items() if spent >= 6),
-            f"| all | {sum(seconds.values()) / 60:.0f} |",
-            "",
-            f"Of two workers, so that {sum(seconds.values()) / 7200:.1f} h pass; labels are DFT.",
-            "",
-        ]
-    )
-
-
-def _within(run: dict[str, Any]) -> str:
-    window = run["settings"]["screen"]["energy_window_ev_per_atom"]
-    return "" if window is None else f" and within {window:g} eV/atom of the lowest known"
-
-
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| | crystal | known as | atoms | space group | g/cm³ | above hull, eV/atom | κ(RTA) | κ(LBTE) | ± | spread |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for rank, row in enumerate(rows, 1):
-        cells = (
-            str(rank),
-            row["id"],
-            row["known_as"] or ("–" if row["novel"] else "in the data set"),
-            str(row["n_atoms"]),
-            str(row["space_group_number"]),
-            f"{row['density_g_per_cm3']:.2f}",
-            _number(row["energy_above_hull_ev_per_atom"], 2),
-            _kappas(row["kappa_rta_eigenvalues_w_per_mk"]),
-            _kappas(row["kappa_lbte_eigenvalues_w_per_mk"]),
-            _number(row["kappa_error_w_per_mk"] or row["kappa_mesh_error_w_per_mk"], 0),
-            _spread(row),
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _extrapolation(growth: dict[str, list[int]], seconds: dict[str, float], counts: dict[str, int]) -> str:
-    """Say what a hundred thousand proposals would give, by a power law through the last two points; "" for fewer."""
-    if len(growth) < 2:
-        return ""
-    (n_before, (_, before)), (n_last, (_, last)) = ((int(n), found) for n, found in list(growth.items())[-2:])
-    power = math.log(last / before) / math.log(n_last / n_before)
-    novel = last * (100_000 / n_last) ** power
-    cheap = sum(seconds.get(step, 0.0) for step in ("generate", "relax"))
-    linear = cheap * 100_000 / (counts["generate"] + counts["data set"])
-    rest = (sum(seconds.values()) - cheap) * novel / last
-    return (
-        f"Novel crystals grow with the power {power:.2f} of the proposals at the end: about {novel:,.0f} of 100,000. "
-        f"Those would take about {linear / 3600:.0f} h of one core to generate and relax, and {rest / 3600:.0f} h for "
-        "all that follows, if it grows as the novel crystals do."
-    )
-
-
-def _rounds(run: dict[str, Any]) -> list[str]:
-    limit = run["settings"]["learn"]["threshold_mev_per_atom"]
-    lines = [
-        f"| round | labels | crystals under question | above {limit:g} meV/atom | largest, meV/atom | added |",
-        "|---|---|---|---|---|---|",
-    ]
-    for number, turn in enumerate(run["rounds"], 1):
-        largest = _number(turn["largest_mev_per_atom"], 1)
-        lines.append(
-            f"| {number} | {turn['labels']} | {turn['asked_about']} | {turn['above']} | {largest} | {turn['added']} |"
-        )
-    return lines
-
-
-def _selection(found: dict[str, Any]) -> list[str]:
-    names = {
-        "campaign": "farthest points and neighbours of the good ones",
-        "random": "chance, on average",
-        "density": "the densest",
-        "conduction": "most κ for each ps of lifetime, from harmonic phonons of all, over √N",
-    }
-    total = max(found["above_limit"], 1)
-    return [
-        f"{found['evaluations']} of {found['candidates']:,} candidates were chosen by farthest points and neighbours; "
-        f"{found['above_limit']} of all are above {LIMIT_W_PER_MK:g} W/(m·K).",
-        "",
-        "| as many chosen by | found | of those above |",
-        "|---|---|---|",
-        *(f"| {names[way]} | {number:.3g} | {number / total:.0%} |" for way, number in found["found"].items()),
-    ]
-
-
-def _spread(row: dict[str, Any]) -> str:
-    if row["kappa_committee_members"] is None:
-        return ""
-    spread = "–" if row["kappa_committee_spread"] is None else f"{row['kappa_committee_spread']:.0%}"
-    stable, members = row["kappa_committee_stable"], row["kappa_committee_members"]
-    return spread if stable == members else f"{spread} ({stable} of {members})"
-
-
-def _kappas(eigenvalues: list[float] | None) -> str:
-    return "" if eigenvalues is None else ", ".join(f"{abs(value):.0f}" for value in eigenvalues)
-
-
-def _number(value: float | None, decimals: int) -> str:
-    return "" if value is None else f"{value:.{decimals}f}"
-
-
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _limit(published: Published) -> float:
+    return float(published.settings["select"]["ultrahigh_kappa_w_per_mk"])
+
+
+def _elapsed_hours(run: Path) -> float:
+    with RunFolder.open(run) as folder:
+        return round(folder.elapsed_seconds() / 3600, 2)
 
 
 def _processor() -> str:

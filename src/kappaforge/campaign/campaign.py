@@ -121,8 +121,8 @@ class Campaign:
         proposals = list(chain.from_iterable(results))
         crystals = [proposal.crystal for proposal in proposals if proposal.crystal is not None]
         self.ledger.enter(*crystals)
-        self.ledger.passed("generate", len(crystals))
-        self.ledger.discard("generate", [proposal.reason for proposal in proposals if proposal.crystal is None])
+        without = [proposal.reason for proposal in proposals if proposal.crystal is None]
+        self.ledger.passed("generate", len(crystals), without)
         self._finish("generate", f"{len(crystals)} crystals of {settings.n} proposals")
         return crystals
 
@@ -154,8 +154,7 @@ class Campaign:
             if record.status == "ok":
                 self.ledger.note(record.id, energy_above_hull_ev_per_atom=self.hulls.above_ev_per_atom(record))
         relaxed = {record.id: record.crystal for record in records if record.status == "ok"}
-        self.ledger.passed("relax", len(relaxed))
-        self.ledger.discard("relax", [record.status for record in records if record.status != "ok"])
+        self.ledger.passed("relax", len(relaxed), [record.status for record in records if record.status != "ok"])
         self._finish("relax", f"{len(relaxed)} of {len(records)} converged")
         return relaxed
 
@@ -178,8 +177,7 @@ class Campaign:
                 novel.append(crystal)
             else:
                 self.ledger.note(crystal.id, stage="screen", reason=f"same as {dataset[index].id} of the data set")
-        self.ledger.passed("novel", len(novel))
-        self.ledger.discard("novel", ["in the data set"] * (len(unique) - len(novel)))
+        self.ledger.passed("novel", len(novel), ["in the data set"] * (len(unique) - len(novel)))
         self._finish("novel", f"{len(novel)} of {len(unique)} unique generated crystals")
 
         everything = [*dataset, *generated]
@@ -188,7 +186,7 @@ class Campaign:
         outside = outside_window(everything, energies, of_dataset, settings.energy_window_ev_per_atom)
         batches = [(batch, settings) for batch in chunks([*old, *novel], 256)]
         records = chain.from_iterable(self.memo.map("symmetry", 1, tasks.find_symmetry, batches))
-        candidates = []
+        candidates, left = [], []
         for crystal, record in zip([*old, *novel], records, strict=True):
             crowded = overcoordinated(crystal, settings.max_neighbours)
             reason = record.reason or outside.get(crystal.id) or crowded
@@ -205,8 +203,8 @@ class Campaign:
                 candidates.append(crystal)
             else:
                 too_far = "too high or too low in energy" if crystal.id in outside else "too many neighbours"
-                self.ledger.discard("symmetric", ["too large or not symmetric enough" if record.reason else too_far])
-        self.ledger.passed("symmetric", len(candidates))
+                left.append("too large or not symmetric enough" if record.reason else too_far)
+        self.ledger.passed("symmetric", len(candidates), left)
         self._finish("symmetry", f"{len(candidates)} candidates")
         self._name(candidates)
         return candidates
@@ -225,8 +223,7 @@ class Campaign:
         first = labels == np.arange(len(crystals))
         for place in np.flatnonzero(~first):
             self.ledger.note(crystals[place].id, stage="screen", reason=f"same as {crystals[labels[place]].id}")
-        self.ledger.passed(step, int(first.sum()))
-        self.ledger.discard(step, ["duplicate"] * int((~first).sum()))
+        self.ledger.passed(step, int(first.sum()), ["duplicate"] * int((~first).sum()))
         self._finish(step, f"{first.sum()} of {len(crystals)}")
         return np.flatnonzero(first)
 
@@ -324,8 +321,7 @@ class Campaign:
 
     def _count_kappa(self, step: str, records: list[CandidateRecord], summary: str = "") -> None:
         done = sum(record.status == "ok" for record in records)
-        self.ledger.passed(step, done)
-        self.ledger.discard(step, [record.status for record in records if record.status != "ok"])
+        self.ledger.passed(step, done, [record.status for record in records if record.status != "ok"])
         self._finish(step, summary or f"{done} of {len(records)}")
 
     def _note_kappa(self, record: CandidateRecord) -> None:

@@ -68,13 +68,10 @@ class Ledger:
         """Return whether a unique candidate is novel, None where it is not unique."""
         return self._rows[id].novel
 
-    def passed(self, step: str, n_crystals: int) -> None:
-        """Note how many crystals came through a step."""
+    def passed(self, step: str, n_crystals: int, left: Iterable[str] = ()) -> None:
+        """Note how many crystals came through a step and why the others left, in place of what was noted before."""
         self._counts[step] = n_crystals
-
-    def discard(self, step: str, reasons: Iterable[str]) -> None:
-        """Note why crystals left at a step."""
-        self._discards.setdefault(step, Counter()).update(reasons)
+        self._discards[step] = Counter(left)
 
     def publish(self, settings: CampaignSettings, seconds_by_step: dict[str, float]) -> Published:
         """Return all of it."""

@@ -153,6 +153,13 @@ class RunFolder:
         """Time spent in the finished tasks of each step, s."""
         return dict(self._read("SELECT step, SUM(seconds) FROM tasks GROUP BY step ORDER BY step"))
 
+    def elapsed_seconds(self) -> float:
+        """Time from the beginning of the first finished task to the end of the last, s, whatever lay between."""
+        ((days,),) = self._read(
+            "SELECT MAX(julianday(finished_at)) - MIN(julianday(finished_at) - seconds / 86400) FROM tasks"
+        )
+        return 86400.0 * (days or 0.0)
+
     def tasks_by_step(self) -> dict[str, int]:
         """Finished tasks of each step."""
         return dict(self._read("SELECT step, COUNT(*) FROM tasks GROUP BY step ORDER BY step"))
