@@ -36,7 +36,8 @@ def test_results_and_page_are_those_of_the_run(folder: Path) -> None:
     assert {path.stem for path in (folder / "results" / "cif").glob("*.cif")} == good >= {"diamond"}
     assert told["counts"] == published.counts
     assert told["growth"]["6"][0] == published.counts["unique"]
-    page = carbon_10k.page(told, rows)
+    assert told["yields"]["6"]["distinct"] <= told["yields"]["6"]["crystals"] <= 6
+    page = carbon_10k.rendered()
     assert f"{published.counts['symmetric']} are candidates" in page
     table = [line for line in page.splitlines() if re.match(r"\| \d+ \| ", line)]
     assert table[0].startswith("| 1 | diamond | diamond | 2 | 227 | ")
@@ -69,3 +70,22 @@ def test_known_carbons_are_found_again_also_where_the_data_set_has_them() -> Non
         Row("g3", novel=True),
     ]
     assert carbon_10k.found_again(rows) == ["Z-carbon", "bct-C4"]
+
+
+def test_yield_counts_copies_too_and_networks_only(folder: Path) -> None:
+    rows = [
+        Row("C-1", kappa_rta_max_w_per_mk=900.0, dimensionality="3D"),
+        Row("g0", source="flow", reason="same as C-1 of the data set"),
+        Row("g1", source="flow", kappa_rta_max_w_per_mk=900.0, dimensionality="2D"),
+        Row("g2", source="flow", reason="same as g0"),
+        Row("g3", source="flow", kappa_rta_max_w_per_mk=800.0, dimensionality="3D"),
+        Row("g4", source="flow", kappa_rta_max_w_per_mk=700.0, dimensionality="3D"),
+        Row("g5", source="flow", reason="7 atoms"),
+    ]
+    assert carbon_10k.yields(rows, 800.0)["6"] == {"crystals": 3, "distinct": 2}
+
+
+def test_committed_page_and_readme_are_those_of_the_committed_results() -> None:
+    assert carbon_10k.PAGE.read_text(encoding="utf-8") == carbon_10k.rendered()
+    readme = carbon_10k.README.read_text(encoding="utf-8")
+    assert carbon_10k.replaced(readme, carbon_10k.shown()) == readme

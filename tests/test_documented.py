@@ -25,8 +25,8 @@ from small_campaign import TINY, drive, make_run
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-PARSED_PAGES = sorted(ROOT.glob("training/**/*.md"))
-"""Of trainings that took hours and data that are not ours: nothing of them is run."""
+PARSED_PAGES = sorted([*ROOT.glob("training/**/*.md"), *ROOT.glob("examples/**/*.md")])
+"""Of trainings and campaigns that took hours and data that are not ours: nothing of them is run."""
 
 
 class Plan(NamedTuple):

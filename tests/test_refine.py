@@ -11,6 +11,7 @@ from kappaforge.crystal import Crystal
 from kappaforge.potentials.registry import load
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
+from kappaforge.transport.converged import confirmed
 from kappaforge.transport.order_settings import ForceConstantSettings
 from kappaforge.transport.settings import KappaSettings
 
@@ -55,6 +56,23 @@ def test_meshes_become_finer_until_they_leave_little(record: CandidateRecord) ->
     assert relative(found) < relative(record)
     assert found.relaxation is record.relaxation
     assert found.seconds > record.seconds
+
+
+def test_error_of_finer_meshes_is_how_far_they_are_from_the_coarser_and_half_of_their_own_step(
+    record: CandidateRecord,
+) -> None:
+    assert record.kappa is not None
+    (solution,) = record.kappa.solutions
+    kappa = bar_of(record).kappa_w_per_mk
+    scale = 0.9
+    before = replace(
+        solution,
+        kappa_rta_w_per_mk=scale * solution.kappa_rta_w_per_mk,
+        kappa_lbte_w_per_mk=None if solution.kappa_lbte_w_per_mk is None else scale * solution.kappa_lbte_w_per_mk,
+    )
+    finest = solution.by_mesh[-1][1] or solution.by_mesh[-1][0]
+    assert confirmed(solution, solution).mesh_error_w_per_mk == pytest.approx(0.5 * abs(kappa - finest))
+    assert confirmed(before, solution).mesh_error_w_per_mk == pytest.approx(max(0.1 * kappa, 0.5 * abs(kappa - finest)))
 
 
 def test_what_does_not_matter_or_is_fine_enough_stays(record: CandidateRecord) -> None:

@@ -1,7 +1,8 @@
 """Take the carbon campaign's results out of its run folder, and write the page that tells them.
 
 ``collect RUN`` writes into ``results/carbon-10k``, ``again RUN`` adds the second campaign, whose flow was turned
-towards what conducts well, and ``page`` makes ``docs/carbon-10k.md`` from these files alone.
+towards what conducts well, ``dft`` what DFT says of the crystals in ``results/carbon-10k/dft``, and ``page`` makes
+``docs/carbon-10k.md`` and a sentence of README from these files alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from carbon_10k_page import page
+from carbon_10k_dft import compare
+from carbon_10k_page import page, sentence
 
 from kappaforge.campaign.opened import Campaign
 from kappaforge.cli.export import export
@@ -32,6 +34,8 @@ from kappaforge.store.run_folder import RunFolder
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "carbon-10k"
 PAGE = ROOT / "docs" / "carbon-10k.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- carbon-10k: written by tools/carbon_10k.py -->", "<!-- carbon-10k: end -->"
 PROPOSED = "flow"
 """Source of what a generator proposed."""
 POINTS = (100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -43,14 +47,18 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, dest="command")
     commands.add_parser("collect").add_argument("run", type=Path)
     commands.add_parser("again").add_argument("run", type=Path)
+    commands.add_parser("dft")
     commands.add_parser("page")
     options = parser.parse_args()
     if options.command == "collect":
         collect(options.run)
     elif options.command == "again":
         again(options.run)
+    elif options.command == "dft":
+        compare(RESULTS / "dft")
     else:
         write_text(PAGE, rendered())
+        write_text(README, replaced(README.read_text(encoding="utf-8"), shown()))
 
 
 def collect(run: Path) -> None:
@@ -62,6 +70,8 @@ def collect(run: Path) -> None:
     write_text(RESULTS / "table.csv", to_csv(rows))
     write_text(RESULTS / "table.json", to_json(rows))
     write_crystals(RESULTS / "crystals.extxyz", rows, crystals)
+    good = [place for place, row in enumerate(rows) if is_good(row, _limit(published))]
+    write_crystals(RESULTS / "networks.extxyz", [rows[place] for place in good], [crystals[place] for place in good])
     shutil.rmtree(RESULTS / "cif", ignore_errors=True)
     export(run, "cif", RESULTS / "cif", above=_limit(published))
     shutil.rmtree(RESULTS / "figures", ignore_errors=True)
@@ -91,9 +101,22 @@ def again(run: Path) -> None:
 
 def rendered() -> str:
     """Return the page of what lies in the folder of results."""
-    file = RESULTS / "again.json"
-    second = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-    return page(json.loads((RESULTS / "run.json").read_text(encoding="utf-8")), read_rows(), second)
+    run, second, dft = (_read(name) for name in ("run.json", "again.json", "dft/dft.json"))
+    return page(run, read_rows(), second, dft)
+
+
+def shown() -> str:
+    """Return what README says of the results."""
+    return sentence(_read("run.json"), read_rows())
+
+
+def replaced(readme: str, text: str) -> str:
+    """Return README with another text between the marks."""
+    before, begun, rest = readme.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (begun and ended):
+        raise ValueError(f"README has lost one of its marks {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
 def facts(campaign: Campaign, rows: list[Row]) -> dict[str, Any]:
@@ -202,6 +225,12 @@ def read_rows() -> list[dict[str, Any]]:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _read(name: str) -> Any:
+    """Return what a file of the results holds; None where there is none."""
+    file = RESULTS / name
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def _limit(published: Published) -> float:

@@ -10,7 +10,12 @@ import numpy as np
 MESH_TOLERANCE = 0.05
 
 
-def page(run: dict[str, Any], rows: list[dict[str, Any]], second: dict[str, Any] | None = None) -> str:
+def page(
+    run: dict[str, Any],
+    rows: list[dict[str, Any]],
+    second: dict[str, Any] | None = None,
+    dft: dict[str, Any] | None = None,
+) -> str:
     """Return the page in Markdown."""
     limit = run["settings"]["select"]["ultrahigh_kappa_w_per_mk"]
     good = [row for row in rows if (row["kappa_rta_max_w_per_mk"] or 0.0) >= limit]
@@ -64,6 +69,7 @@ def page(run: dict[str, Any], rows: list[dict[str, Any]], second: dict[str, Any]
             *_selection(run["selection"], limit),
             "",
             *_second(run, second),
+            *_dft(dft),
             "## Time",
             "",
             "| step | worker time, min |",
@@ -75,6 +81,19 @@ def page(run: dict[str, Any], rows: list[dict[str, Any]], second: dict[str, Any]
             "was killed with -9 twice and started again; the labels are DFT.",
             "",
         ]
+    )
+
+
+def sentence(run: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Return what README says of it."""
+    counts, limit = run["counts"], run["settings"]["select"]["ultrahigh_kappa_w_per_mk"]
+    networks = [row for row in rows if row["dimensionality"] == "3D" and (row["kappa_rta_max_w_per_mk"] or 0) >= limit]
+    unknown = sum(bool(row["novel"]) and not row["known_as"] for row in networks)
+    return (
+        f"The carbon campaign, {counts['generate']:,} proposals beside {counts['data set']:,} known crystals in "
+        f"{run['elapsed_hours']:.1f} h on two cores, left {counts['symmetric']:,} candidates. "
+        f"κ(RTA) of {len(networks)} networks among them reaches {limit:g} W/(m·K); "
+        f"{unknown} of these are in no library: [Ten thousand carbons](docs/carbon-10k.md)."
     )
 
 
@@ -155,6 +174,39 @@ def _second(run: dict[str, Any], second: dict[str, Any] | None) -> list[str]:
             f"| {int(n):,} | {before['crystals']} | {before['distinct']} | {after['crystals']} | {after['distinct']} |"
         )
     return [*lines, ""]
+
+
+def _dft(found: dict[str, Any] | None) -> list[str]:
+    """Put what DFT says of some crystals beside what the potential says."""
+    if found is None:
+        return []
+    lines = [
+        "## DFT of some",
+        "",
+        "By GPAW, optB88-vdW, each at its own minimum: the lengths of the conventional cell, the energy above diamond, "
+        "the phonons along the standard path in the same supercell.",
+        "",
+        "| crystal | by | lattice, Å | above diamond, eV/atom | highest, THz | RMS apart, THz | κ(RTA) | κ(LBTE) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, each in found.items():
+        for way, by in (("dft", "DFT"), ("carbon", "`carbon`")):
+            known, phonons, kappa = each[way], each.get("phonons", {}), each[way].get("kappa") or {}
+            cells = (
+                name if way == "dft" else "",
+                by,
+                ", ".join(f"{length:.3f}" for length in known["lattice_ang"]),
+                f"{known['above_diamond_ev_per_atom']:.3f}",
+                _number(phonons.get("max_frequency_thz"), 1) if way == "dft" else "",
+                _number(phonons.get("rms_difference_thz"), 2) if way == "carbon" else "",
+                _kappas(kappa.get("rta")),
+                _kappas(kappa.get("lbte")),
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "κ of both is from the same supercells, which are smaller than those of the table above.", ""]
+    for name in (name for name, each in found.items() if "phonons" in each):
+        lines += [f"![Phonons of {name} by DFT and by carbon](../results/carbon-10k/dft/{name}-dispersion.png)", ""]
+    return lines
 
 
 def _extrapolation(growth: dict[str, list[int]], seconds: dict[str, float], counts: dict[str, int]) -> str:

@@ -11,6 +11,7 @@ from kappaforge.campaign.candidate import CandidateRecord
 from kappaforge.campaign.error_bar import Run, bar_of, may_reach
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
+from kappaforge.transport.converged import confirmed
 from kappaforge.transport.settings import KappaSettings
 
 if TYPE_CHECKING:  # it brings torch
@@ -71,12 +72,19 @@ def refined(
         found = run("finer meshes", tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, potential_digest)
         finer = {place: record for place, record in zip(places, found, strict=True) if record.status == "ok"}
         for place, record in finer.items():
-            old = best[place]
-            best[place] = replace(
-                record, relaxation=old.relaxation, followed=old.followed, seconds=old.seconds + record.seconds
-            )
+            best[place] = _in_place_of(best[place], record)
         places = list(finer)
     return best
+
+
+def _in_place_of(old: CandidateRecord, finer: CandidateRecord) -> CandidateRecord:
+    """Return the record of finer meshes with what only the old one knows, and the error that both together tell."""
+    assert old.kappa is not None, "only κ is refined"
+    assert finer.kappa is not None, "its status is ok"
+    pairs = zip(old.kappa.solutions, finer.kappa.solutions, strict=True)
+    kappa = replace(finer.kappa, solutions=tuple(confirmed(before, now) for before, now in pairs))
+    seconds = old.seconds + finer.seconds
+    return replace(finer, kappa=kappa, relaxation=old.relaxation, followed=old.followed, seconds=seconds)
 
 
 def _is_too_coarse(record: CandidateRecord, tolerance: float, limit_w_per_mk: float) -> bool:

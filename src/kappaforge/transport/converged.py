@@ -236,6 +236,18 @@ def _combined(temperature_k: float, tensors: list[Tensors], meshes: tuple[Mesh, 
     )
 
 
+def confirmed(before: KappaAt, now: KappaAt) -> KappaAt:
+    """Return κ of finer meshes with the error that the step from coarser ones tells.
+
+    Two extrapolations that agree show that the lines are straight, whatever the number of points: the error is how far
+    they are apart, and at least `MESH_ERROR` of the last step.
+    """
+    apart = abs(largest_eigenvalue(now.kappa_w_per_mk) - largest_eigenvalue(before.kappa_w_per_mk))
+    finest_rta, finest_lbte = now.by_mesh[-1]
+    step = abs(_largest_of(Tensors(now.kappa_rta_w_per_mk, now.kappa_lbte_w_per_mk)) - (finest_lbte or finest_rta))
+    return replace(now, mesh_error_w_per_mk=max(apart, MESH_ERROR * step))
+
+
 def _positive(coarse: np.ndarray, fine: np.ndarray, meshes: tuple[Mesh, ...]) -> np.ndarray:
     """Extrapolate, unless κ falls so much from mesh to mesh that the line crosses zero; then the finer one has it."""
     tensor = extrapolated((coarse, fine), meshes)
