@@ -6,12 +6,13 @@ import pytest
 
 from kappaforge.campaign.candidate import CandidateRecord, kappa_of
 from kappaforge.campaign.error_bar import bar_of, of_record
-from kappaforge.campaign.refine import FINER, MOST_TIMES, refined
+from kappaforge.campaign.refine import FINER, refined
 from kappaforge.crystal import Crystal
 from kappaforge.potentials.registry import load
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.transport.converged import confirmed
+from kappaforge.transport.error_settings import ErrorBarSettings
 from kappaforge.transport.order_settings import ForceConstantSettings
 from kappaforge.transport.settings import KappaSettings
 
@@ -19,6 +20,7 @@ FORCES = ForceConstantSettings(
     fc2_face_distance_ang=6.0, fc3_face_distance_ang=5.0, fc3_cutoff_ang=2.0, displacement_ang=0.01, way="finite"
 )
 KAPPA = KappaSettings(mesh_length_ang=5.0, force_constants=FORCES)
+TIGHT = ErrorBarSettings(mesh_tolerance=1e-6)
 TABLES = {"relax": RelaxSettings(), "kappa": KAPPA, "screen": ScreenSettings()}
 
 
@@ -50,9 +52,9 @@ def relative(record: CandidateRecord) -> float:
 def test_meshes_become_finer_until_they_leave_little(record: CandidateRecord) -> None:
     runs = Runs()
     tolerance = relative(record) / 2
-    (found,) = refined(runs, [record], "brenner", "", tolerance, 1.0, **TABLES)
+    (found,) = refined(runs, [record], "brenner", "", ErrorBarSettings(mesh_tolerance=tolerance), 1.0, **TABLES)
     assert runs.lengths_ang == pytest.approx([5.0 * FINER ** (n + 1) for n in range(len(runs.lengths_ang))])
-    assert relative(found) <= tolerance or len(runs.lengths_ang) == MOST_TIMES
+    assert relative(found) <= tolerance or len(runs.lengths_ang) == ErrorBarSettings().mesh_times
     assert relative(found) < relative(record)
     assert found.relaxation is record.relaxation
     assert found.seconds > record.seconds
@@ -85,15 +87,21 @@ def test_what_does_not_matter_or_is_fine_enough_stays(record: CandidateRecord) -
         (layers, 1e-6, 1.0),
         (replace(record, status="unstable"), 1e-6, 1.0),
     ):
-        assert refined(runs, [one], "brenner", "", tolerance, limit, **TABLES) == [one]
-    assert refined(runs, [record], "brenner", "", 1e-6, 1.0, **{**TABLES, "kappa": replace(KAPPA, mesh=(3, 3, 3))})
+        assert refined(runs, [one], "brenner", "", ErrorBarSettings(mesh_tolerance=tolerance), limit, **TABLES) == [one]
+    assert refined(runs, [record], "brenner", "", TIGHT, 1.0, **{**TABLES, "kappa": replace(KAPPA, mesh=(3, 3, 3))})
     assert runs.lengths_ang == []
+
+
+def test_meshes_become_finer_as_often_as_asked_at_most(record: CandidateRecord) -> None:
+    runs = Runs()
+    refined(runs, [record], "brenner", "", replace(TIGHT, mesh_times=1), 1.0, **TABLES)
+    assert runs.lengths_ang == pytest.approx([5.0 * FINER])
 
 
 def test_mesh_without_memory_leaves_what_there_was(record: CandidateRecord) -> None:
     runs = Runs()
     kappa = replace(KAPPA, collision_memory_gib=1e-6)
-    found = refined(runs, [record], "brenner", "", 1e-6, 1.0, **{**TABLES, "kappa": kappa})
+    found = refined(runs, [record], "brenner", "", TIGHT, 1.0, **{**TABLES, "kappa": kappa})
     assert found == [record]
     assert len(runs.lengths_ang) == 1, "the next would have none either"
 

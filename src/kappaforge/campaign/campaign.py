@@ -353,7 +353,7 @@ class Campaign:
             mattering,
             self.for_kappa,
             self.for_kappa_digest,
-            settings.error_bar.mesh_tolerance,
+            settings.error_bar,
             limit,
             relax=settings.relax,
             kappa=settings.kappa,

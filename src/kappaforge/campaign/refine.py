@@ -12,6 +12,7 @@ from kappaforge.campaign.error_bar import Run, bar_of, may_reach
 from kappaforge.relax.settings import RelaxSettings
 from kappaforge.screen.settings import ScreenSettings
 from kappaforge.transport.converged import confirmed
+from kappaforge.transport.error_settings import ErrorBarSettings
 from kappaforge.transport.settings import KappaSettings
 
 if TYPE_CHECKING:  # it brings torch
@@ -20,16 +21,13 @@ if TYPE_CHECKING:  # it brings torch
 FINER = 1.5
 """From one pair of meshes to the next: the finer mesh becomes the coarser one."""
 
-MOST_TIMES = 3
-"""A mesh 3.4 times as fine takes a hundred times as long and more."""
-
 
 def refined(
     run: Run,
     records: Sequence[CandidateRecord],
     potential: str | AllegroModel,
     potential_digest: str,
-    tolerance: float | None,
+    settings: ErrorBarSettings,
     limit_w_per_mk: float,
     *,
     relax: RelaxSettings,
@@ -49,8 +47,8 @@ def refined(
         Of crystals computed with `potential` and `kappa`.
     potential, potential_digest
         What they were computed with, and what tells it from others of the name.
-    tolerance
-        Largest error of the mesh, relative to κ; None for any.
+    settings
+        What error of the mesh may be left, and how often it is tried.
     limit_w_per_mk
         κ that matters.
     relax, kappa, screen
@@ -62,10 +60,11 @@ def refined(
         The records, in the same order, those of the finest meshes among them.
     """
     best = list(records)
+    tolerance = settings.mesh_tolerance
     if tolerance is None or kappa.method == "paper" or kappa.mesh is not None or not kappa.extrapolate:
         return best  # with a single mesh nothing is known of its error
     places = list(range(len(best)))
-    for _ in range(MOST_TIMES):
+    for _ in range(settings.mesh_times):
         kappa = replace(kappa, mesh_length_ang=FINER * kappa.mesh_length_ang)
         places = [place for place in places if _is_too_coarse(best[place], tolerance, limit_w_per_mk)]
         arguments = [(best[place].crystal, potential, relax, kappa, screen, False) for place in places]

@@ -19,8 +19,10 @@ class ErrorBarSettings:
     cutoffs
         Whether κ is computed again with larger supercells, and with a wider cutoff of third order.
     mesh_tolerance
-        Relative error of the mesh above which κ of a network is computed again on meshes 1.5 times as fine, up to three
-        times; None to leave it. By the default mesh it was 4 to 38 % for nine carbons above 800 W/(m·K).
+        Relative error of the mesh above which κ of a network is computed again on meshes 1.5 times as fine; None to
+        leave it. By the default mesh it was 4 to 38 % for nine carbons above 800 W/(m·K).
+    mesh_times
+        How often at most. Each takes two to ten times as long as the one before.
     fit_cutoff_ang
         Within which members' third-order force constants are fitted, in Å, where that takes less time than finite
         displacements: what is wrong about it is so for all alike.
@@ -32,6 +34,7 @@ class ErrorBarSettings:
     committee: bool = True
     cutoffs: bool = False
     mesh_tolerance: float | None = None
+    mesh_times: int = 3
     fit_cutoff_ang: float = 4.5
     fc3_face_distance_ang: float = 6.8
 
@@ -39,6 +42,8 @@ class ErrorBarSettings:
         for name in ("committee", "cutoffs"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"[error_bar] {name}: expected true or false, got {getattr(self, name)!r}")
+        if not (isinstance(self.mesh_times, int) and self.mesh_times >= 1):
+            raise InputError(f"[error_bar] mesh_times: expected a whole number of 1 or more, got {self.mesh_times!r}")
         for name in ("fit_cutoff_ang", "fc3_face_distance_ang", "mesh_tolerance"):
             value = getattr(self, name)
             if value is None and name == "mesh_tolerance":
