@@ -97,12 +97,17 @@ def test_damaged_arrays_are_not_served_but_done_again(tmp_path, rng: np.random.G
         assert folder.done(["abcd", "other"]) == {"abcd"}
 
 
-def test_elapsed_time_is_from_the_first_task_to_the_last(tmp_path) -> None:
+def test_elapsed_time_leaves_pauses_out_and_counts_tasks_side_by_side_once(tmp_path) -> None:
+    ended = ("00:01:40", "00:01:30", "00:03:00", "01:00:10")
     with RunFolder.open(tmp_path, write=True) as folder:
         assert folder.elapsed_seconds() == 0
-        folder.put("abcd", "relax", 1, 100.0)
-        folder.put("abce", "kappa", 2, 10.0)
-        assert folder.elapsed_seconds() == pytest.approx(100, abs=2)
+        for key, seconds in zip("abcd", (100.0, 90.0, 5.0, 10.0), strict=True):
+            folder.put(key, "relax", 1, seconds)
+        with sqlite3.connect(tmp_path / DATABASE) as connection:
+            for key, clock in zip("abcd", ended, strict=True):
+                connection.execute("UPDATE tasks SET finished_at = ? WHERE key = ?", (f"2026-01-01T{clock}Z", key))
+        # 100 s of two tasks, 80 s up to the end of the third, and an hour later 10 s
+        assert folder.elapsed_seconds() == pytest.approx(190, abs=0.01)
 
 
 def test_no_task_is_finished_twice(tmp_path) -> None:

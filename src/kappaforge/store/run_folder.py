@@ -20,6 +20,8 @@ from kappaforge.store.files import read_arrays, sha256_of, write_arrays
 from kappaforge.store.schema import DATABASE, StoreError, cannot_write, connect, damaged, trouble
 
 CAMPAIGN_FILE = "campaign.toml"
+PAUSE_S = 120.0
+"""Longer than a driver has between its tasks to do."""
 
 
 class StepProgress(NamedTuple):
@@ -154,11 +156,14 @@ class RunFolder:
         return dict(self._read("SELECT step, SUM(seconds) FROM tasks GROUP BY step ORDER BY step"))
 
     def elapsed_seconds(self) -> float:
-        """Time from the beginning of the first finished task to the end of the last, s, whatever lay between."""
-        ((days,),) = self._read(
-            "SELECT MAX(julianday(finished_at)) - MIN(julianday(finished_at) - seconds / 86400) FROM tasks"
-        )
-        return 86400.0 * (days or 0.0)
+        """Time that the run has taken, s, without pauses: where nothing is computed for longer than `PAUSE_S`."""
+        rows = self._read("SELECT 86400 * julianday(finished_at) AS ended, seconds FROM tasks ORDER BY ended - seconds")
+        elapsed, until = 0.0, float("-inf")
+        for ended, seconds in rows:
+            began = until if ended - seconds - until < PAUSE_S else ended - seconds
+            elapsed += max(0.0, ended - began)
+            until = max(until, ended)
+        return elapsed
 
     def tasks_by_step(self) -> dict[str, int]:
         """Finished tasks of each step."""
