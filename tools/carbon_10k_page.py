@@ -77,8 +77,8 @@ def page(
             *(f"| {step} | {spent / 60:.1f} |" for step, spent in seconds.items() if spent >= 6),
             f"| all | {sum(seconds.values()) / 60:.0f} |",
             "",
-            f"The run took {run['elapsed_hours']:.1f} h on two workers, pauses left out; it was killed with -9 twice and "
-            "started again. The labels are DFT.",
+            f"The run took {run['elapsed_hours']:.1f} h on two workers, without pauses; it was killed with -9 twice "
+            "and started again. The labels are DFT.",
             "",
         ]
     )
