@@ -75,14 +75,14 @@ def test_known_carbons_are_found_again_also_where_the_data_set_has_them() -> Non
 def test_yield_counts_copies_too_and_networks_only(folder: Path) -> None:
     rows = [
         Row("C-1", kappa_rta_max_w_per_mk=900.0, dimensionality="3D"),
-        Row("g0", source="flow", reason="same as C-1 of the data set"),
-        Row("g1", source="flow", kappa_rta_max_w_per_mk=900.0, dimensionality="2D"),
-        Row("g2", source="flow", reason="same as g0"),
-        Row("g3", source="flow", kappa_rta_max_w_per_mk=800.0, dimensionality="3D"),
-        Row("g4", source="flow", kappa_rta_max_w_per_mk=700.0, dimensionality="3D"),
-        Row("g5", source="flow", reason="7 atoms"),
+        Row("g0", reason="same as C-1 of the data set"),
+        Row("g1", kappa_rta_max_w_per_mk=900.0, dimensionality="2D"),
+        Row("g2", reason="same as g0"),
+        Row("g3", kappa_rta_max_w_per_mk=800.0, dimensionality="3D"),
+        Row("g4", kappa_rta_max_w_per_mk=700.0, dimensionality="3D"),
+        Row("g5", reason="7 atoms"),
     ]
-    assert carbon_10k.yields(rows, 800.0)["6"] == {"crystals": 3, "distinct": 2}
+    assert carbon_10k.yields(rows, 1, 800.0)["6"] == {"crystals": 3, "distinct": 2}
 
 
 def test_committed_page_and_readme_are_those_of_the_committed_results() -> None:

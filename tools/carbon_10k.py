@@ -36,8 +36,6 @@ RESULTS = ROOT / "results" / "carbon-10k"
 PAGE = ROOT / "docs" / "carbon-10k.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- carbon-10k: written by tools/carbon_10k.py -->", "<!-- carbon-10k: end -->"
-PROPOSED = "flow"
-"""Source of what a generator proposed."""
 POINTS = (100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
@@ -93,8 +91,8 @@ def again(run: Path) -> None:
     )
     told = {
         "counts": published.counts,
-        "settings": published.settings,
-        "yields": yields(published.rows, _limit(published)),
+        "settings": _settings(published),
+        "yields": yields(published.rows, published.counts["data set"], _limit(published)),
     }
     write_text(RESULTS / "again.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
@@ -127,7 +125,7 @@ def facts(campaign: Campaign, rows: list[Row]) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),
-        "settings": published.settings,
+        "settings": _settings(published),
         "versions": published.versions,
         "counts": published.counts,
         "discards": published.discards,
@@ -150,7 +148,7 @@ def facts(campaign: Campaign, rows: list[Row]) -> dict[str, Any]:
         ],
         "found_again": found_again(published.rows),
         "selection": selection(rows, _limit(published)),
-        "yields": yields(published.rows, _limit(published)),
+        "yields": yields(published.rows, published.counts["data set"], _limit(published)),
     }
 
 
@@ -172,15 +170,18 @@ def is_good(row: Row, limit_w_per_mk: float) -> bool:
     return row.dimensionality == "3D" and (row.kappa_rta_max_w_per_mk or 0.0) >= limit_w_per_mk
 
 
-def yields(rows: list[Row], limit_w_per_mk: float) -> dict[str, dict[str, int]]:
-    """Count, among the first proposals, networks above the limit, and how many of them differ."""
+def yields(rows: list[Row], n_data: int, limit_w_per_mk: float) -> dict[str, dict[str, int]]:
+    """Count, among the first proposals, networks above the limit, and how many of them differ.
+
+    The proposals stand behind the rows of the data set.
+    """
     by_id = {row.id: row for row in rows}
 
     def original(row: Row) -> Row:
         same = re.match(r"same as (\S+)", row.reason)
         return original(by_id[same.group(1)]) if same else row
 
-    proposed = [original(row) for row in rows if row.source == PROPOSED]
+    proposed = [original(row) for row in rows[n_data:]]
     found = {n: [row.id for row in proposed[:n] if is_good(row, limit_w_per_mk)] for n in POINTS if n <= len(proposed)}
     return {str(n): {"crystals": len(ids), "distinct": len(set(ids))} for n, ids in found.items()}
 
@@ -231,6 +232,14 @@ def _read(name: str) -> Any:
     """Return what a file of the results holds; None where there is none."""
     file = RESULTS / name
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _settings(published: Published) -> dict[str, Any]:
+    """Return the settings, files by their names: where they lay is of one machine only."""
+    settings = dict(published.settings)
+    for section, key in (("dataset", "path"), ("learn", "test"), ("generate", "generator")):
+        settings[section] = {**settings[section], key: Path(settings[section][key]).name}
+    return settings
 
 
 def _limit(published: Published) -> float:
