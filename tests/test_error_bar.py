@@ -85,6 +85,17 @@ def test_identical_members_have_no_spread(diamond_record: CandidateRecord) -> No
     assert (bar.committee_spread, bar.n_stable, bar.notes) == (0.0, 2, "")
 
 
+def test_members_displace_only_pairs_within_their_own_cutoff(diamond_record: CandidateRecord) -> None:
+    kappa = replace(KAPPA, force_constants=replace(FORCES, fc3_cutoff_ang=3.0))
+    as_kappa = ErrorBarSettings(fit_cutoff_ang=4.5)  # a fit takes longer
+    near = replace(as_kappa, fc3_cutoff_ang=2.0)
+    displacements = [
+        bar_by(diamond_record, ["brenner"], each, kappa=kappa).members[0].n_displacements for each in (near, as_kappa)
+    ]
+    nearest = bar_by(diamond_record, ["brenner"], as_kappa).members[0].n_displacements  # within 2 Å for κ itself too
+    assert displacements[0] == nearest < displacements[1]
+
+
 def test_spread_of_scaled_members_is_that_of_the_scaling_law(diamond_record: CandidateRecord) -> None:
     """Forces times f: ω and v go with √f, linewidths at the temperature √f T not at all, so κ(f, √f T) = f κ(1, T)."""
     assert diamond_record.kappa is not None
@@ -229,6 +240,8 @@ def test_committee_of_a_model_is_loaded_by_name(tmp_path: Path) -> None:
 def test_settings_name_the_bad_value() -> None:
     with pytest.raises(InputError, match=r"\[error_bar\] fit_cutoff_ang: expected a positive"):
         ErrorBarSettings(fit_cutoff_ang=0.0)
+    with pytest.raises(InputError, match=r"\[error_bar\] fc3_cutoff_ang: expected a positive"):
+        ErrorBarSettings(fc3_cutoff_ang=-2.0)
     with pytest.raises(InputError, match=r"\[error_bar\] cutoffs: expected true or false, got 'no'"):
         ErrorBarSettings(cutoffs="no")  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from kappaforge.campaign import distill, tasks
 from kappaforge.campaign.candidate import CandidateRecord, candidate_columns
-from kappaforge.campaign.error_bar import error_bars, error_columns, may_reach, of_record
+from kappaforge.campaign.error_bar import error_bars, error_columns, of_record, reaches
 from kappaforge.campaign.evidence import best_of, losses_of, parity_of
 from kappaforge.campaign.hulls import Hulls
 from kappaforge.campaign.inputs import GENERATE_VERSION, proposal_batches, read_dataset
@@ -333,9 +333,9 @@ class Campaign:
             self.ledger.note(record.id, **vars(name), energy_above_hull_ev_per_atom=above)
 
     def _error_bars(self, records: list[CandidateRecord]) -> list[CandidateRecord]:
-        """Tell how sure the κ are that may be ultrahigh; return all records, κ on finer meshes among them."""
+        """Tell how sure the ultrahigh κ are; return all records, κ on finer meshes among them."""
         settings, limit = self.settings, self.settings.select.ultrahigh_kappa_w_per_mk
-        places = [place for place, record in enumerate(records) if may_reach(record, limit)]
+        places = [place for place, record in enumerate(records) if reaches(record, limit)]
         mattering = [records[place] for place in places]
         bars = error_bars(
             self.memo.map,

@@ -194,6 +194,11 @@ def of_record(bar: ErrorBar, record: CandidateRecord) -> ErrorBar:
     return replace(bar, kappa_w_per_mk=own.kappa_w_per_mk, mesh_w_per_mk=own.mesh_w_per_mk)
 
 
+def reaches(record: CandidateRecord, limit_w_per_mk: float) -> bool:
+    """Return whether κ is not below a limit, whatever its error."""
+    return record.status == "ok" and _has_kappa(record) and bar_of(record).kappa_w_per_mk >= limit_w_per_mk
+
+
 def may_reach(record: CandidateRecord, limit_w_per_mk: float) -> bool:
     """Return whether κ, with the error of its mesh, is not below a limit."""
     if record.status != "ok" or not _has_kappa(record):
@@ -229,8 +234,11 @@ def _members(
     if not (members and records):
         return {}
     cheap = quick(replace(_at_one_temperature(kappa), method="converged"), settings.fit_cutoff_ang)
-    nearest_ang = min(settings.fc3_face_distance_ang, kappa.force_constants.fc3_face_distance_ang)
-    cheap = replace(cheap, force_constants=replace(cheap.force_constants, fc3_face_distance_ang=nearest_ang))
+    constants = cheap.force_constants
+    nearest_ang = min(settings.fc3_face_distance_ang, constants.fc3_face_distance_ang)
+    cutoff_ang = constants.fc3_cutoff_ang if settings.fc3_cutoff_ang is None else settings.fc3_cutoff_ang
+    constants = replace(constants, fc3_face_distance_ang=nearest_ang, fc3_cutoff_ang=cutoff_ang)
+    cheap = replace(cheap, force_constants=constants)
     wanted = [(record.crystal, _on_mesh(record, cheap)) for record in records]
     steady = run("supercells of the committee", MEMBER_VERSION, tasks.steady_settings, wanted, "")
     arguments = [
