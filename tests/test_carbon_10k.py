@@ -14,6 +14,7 @@ from small_campaign import TINY, drive, make_run
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
 import carbon_10k
+from carbon_10k_page import measured
 
 
 @pytest.fixture
@@ -83,6 +84,22 @@ def test_yield_counts_copies_too_and_networks_only(folder: Path) -> None:
         Row("g5", reason="7 atoms"),
     ]
     assert carbon_10k.yields(rows, 1, 800.0)["6"] == {"crystals": 3, "distinct": 2}
+
+
+def test_finer_meshes_are_told_beside_the_error_of_the_table() -> None:
+    rows = [
+        {"id": "a", "kappa_lbte_max_w_per_mk": 1000.0, "kappa_mesh_error_w_per_mk": 200.0},
+        {"id": "b", "kappa_lbte_max_w_per_mk": 1000.0, "kappa_mesh_error_w_per_mk": 100.0},
+    ]
+    finer = [
+        {"id": "a", "status": "ok", "kappa_lbte_max_w_per_mk": 900.0},
+        {"id": "b", "status": "ok", "kappa_lbte_max_w_per_mk": 1020.0},
+        {"id": "b", "status": "failed"},
+    ]
+    (line,) = measured(finer, rows)
+    for told in ("of 2 networks", "6.0% in the median", "-10.0% to +2.0%", "in 1)", "35% of", "50% at most"):
+        assert told in line
+    assert measured([], rows) == []
 
 
 def test_committed_page_and_readme_are_those_of_the_committed_results() -> None:

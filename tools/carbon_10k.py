@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from carbon_10k_dft import compare
-from carbon_10k_page import page, sentence
+from carbon_10k_page import is_good, page, sentence
 
 from kappaforge.campaign.opened import Campaign
 from kappaforge.cli.export import export
@@ -68,7 +68,7 @@ def collect(run: Path) -> None:
     write_text(RESULTS / "table.csv", to_csv(rows))
     write_text(RESULTS / "table.json", to_json(rows))
     write_crystals(RESULTS / "crystals.extxyz", rows, crystals)
-    good = [place for place, row in enumerate(rows) if is_good(row, _limit(published))]
+    good = [place for place, row in enumerate(rows) if is_good(vars(row), _limit(published))]
     write_crystals(RESULTS / "networks.extxyz", [rows[place] for place in good], [crystals[place] for place in good])
     shutil.rmtree(RESULTS / "cif", ignore_errors=True)
     export(run, "cif", RESULTS / "cif", above=_limit(published))
@@ -83,7 +83,7 @@ def again(run: Path) -> None:
     """Write what the second campaign proposed, beside what the first one did."""
     campaign = Campaign.open(run)
     published = campaign.published
-    good = [place for place, row in enumerate(published.rows) if row.novel and is_good(row, _limit(published))]
+    good = [place for place, row in enumerate(published.rows) if row.novel and is_good(vars(row), _limit(published))]
     write_crystals(
         RESULTS / "again.extxyz",
         [published.rows[place] for place in good],
@@ -100,7 +100,9 @@ def again(run: Path) -> None:
 def rendered() -> str:
     """Return the page of what lies in the folder of results."""
     run, second, dft = (_read(name) for name in ("run.json", "again.json", "dft/dft.json"))
-    return page(run, read_rows(), second, dft)
+    finer = RESULTS / "finer.jsonl"
+    lines = finer.read_text(encoding="utf-8").splitlines() if finer.exists() else []
+    return page(run, read_rows(), [json.loads(line) for line in lines], second, dft)
 
 
 def shown() -> str:
@@ -165,11 +167,6 @@ def found_again(rows: list[Row]) -> list[str]:
     return sorted(again - {""})
 
 
-def is_good(row: Row, limit_w_per_mk: float) -> bool:
-    """Whether it is a network whose κ reaches the limit; that of layers and chains does not converge."""
-    return row.dimensionality == "3D" and (row.kappa_rta_max_w_per_mk or 0.0) >= limit_w_per_mk
-
-
 def yields(rows: list[Row], n_data: int, limit_w_per_mk: float) -> dict[str, dict[str, int]]:
     """Count, among the first proposals, networks above the limit, and how many of them differ.
 
@@ -182,7 +179,9 @@ def yields(rows: list[Row], n_data: int, limit_w_per_mk: float) -> dict[str, dic
         return original(by_id[same.group(1)]) if same else row
 
     proposed = [original(row) for row in rows[n_data:]]
-    found = {n: [row.id for row in proposed[:n] if is_good(row, limit_w_per_mk)] for n in POINTS if n <= len(proposed)}
+    found = {
+        n: [row.id for row in proposed[:n] if is_good(vars(row), limit_w_per_mk)] for n in POINTS if n <= len(proposed)
+    }
     return {str(n): {"crystals": len(ids), "distinct": len(set(ids))} for n, ids in found.items()}
 
 
