@@ -160,7 +160,7 @@ def measured(finer: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[st
     shares = np.abs(changes) / [mesh_error(row) for _, row in pairs]
     within = int(np.sum(np.abs(changes) <= MESH_TOLERANCE))
     return [
-        f"- On meshes 1.5 times as fine, extrapolated too, κ(LBTE) of {len(pairs)} networks, drawn at random from those "
+        f"- On meshes 1.5 times as fine, extrapolated too, κ(LBTE) of {len(pairs)} networks, at random of those "
         f"whose mesh is to leave more, changed by {np.median(np.abs(changes)):.1%} in the median, "
         f"{changes.min():+.1%} to {changes.max():+.1%} (by {MESH_TOLERANCE:.0%} or less in {within}); that is "
         f"{np.median(shares):.0%} of what the table gives in the median and {shares.max():.0%} at most.",
