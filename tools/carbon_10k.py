@@ -17,15 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 from carbon_10k_dft import compare
 from carbon_10k_page import is_good, page, sentence
 
 from kappaforge.campaign.opened import Campaign
 from kappaforge.cli.export import export
+from kappaforge.crystal import Crystal
 from kappaforge.files import write_text
 from kappaforge.report.tables import to_csv, to_json
 from kappaforge.report.write import write_crystals
+from kappaforge.screen.settings import ScreenSettings
+from kappaforge.screen.unique import match
 from kappaforge.store.distillation import Distillation
 from kappaforge.store.published import Published
 from kappaforge.store.row import Row
@@ -89,9 +93,13 @@ def again(run: Path) -> None:
         [published.rows[place] for place in good],
         [published.crystals[place] for place in good],
     )
+    first = [Crystal.from_ase(atoms) for atoms in ase.io.read(RESULTS / "crystals.extxyz", ":")]
+    same = match([published.crystals[place] for place in good], first, ScreenSettings(**published.settings["screen"]))
     told = {
         "counts": published.counts,
         "settings": _settings(published),
+        "in_no_library": sum(not published.rows[place].known_as for place in good),
+        "not_in_the_first": [published.rows[place].id for place, found in zip(good, same, strict=True) if found < 0],
         "yields": yields(published.rows, published.counts["data set"], _limit(published)),
     }
     write_text(RESULTS / "again.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")

@@ -2,9 +2,10 @@
 
     .venv/bin/python tools/dft_minimum.py FIND.extxyz FOLDER
 
-Needs GPAW. The cell is strained in every way that keeps its symmetry, the atoms follow DFT's forces at each strain, and
-a quadratic through the energies has the minimum, where the atoms are relaxed once more. FOLDER gets `minimum.extxyz`,
-`minimum.json` and `labels.extxyz`: every label is there as soon as it is computed, so a killed run goes on after it.
+Needs GPAW. The cell is strained in every way that keeps its symmetry, the atoms follow DFT's forces at each strain
+from where they are without, and a quadratic through the energies has the minimum, where they are relaxed once more.
+FOLDER gets `minimum.extxyz`, `minimum.json` and `labels.extxyz`: every label is there as soon as it is computed, so a
+killed run goes on after it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from kappaforge.label.kpoints import kpoint_mesh, reduced
 from kappaforge.label.settings import LabelSettings
 
 STRAIN = 0.01
-FORCE_EV_PER_ANG = 0.01
+FORCE_EV_PER_ANG = 0.02
+"""Where the atoms of carbon's networks, whose springs are of 20 eV/Å² and more, are within 0.001 Å of their minimum."""
 
 
 class Labelled(Calculator):
@@ -106,7 +108,9 @@ def minimum(crystal: Crystal, calculator: Calculator) -> tuple[float, Atoms, flo
     axes = np.eye(len(basis))
     points = [0 * axes[0], *axes, *-axes, *(axes[i] + axes[j] for i, j in combinations(range(len(axes)), 2))]
     steps = STRAIN * np.array(points)
-    energies = [relaxed_at(crystal, np.tensordot(step, basis, 1), calculator)[0] for step in steps]
+    unstrained, atoms = relaxed_at(crystal, np.zeros((3, 3)), calculator)
+    crystal = replace(Crystal.from_ase(atoms), id=crystal.id)
+    energies = [unstrained, *(relaxed_at(crystal, np.tensordot(step, basis, 1), calculator)[0] for step in steps[1:])]
     pairs = [(i, j) for i in range(len(basis)) for j in range(i, len(basis))]
     terms = np.column_stack([np.ones(len(steps)), steps, *(steps[:, i] * steps[:, j] for i, j in pairs)])
     constant, *rest = np.linalg.solve(terms, energies)
