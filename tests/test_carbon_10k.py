@@ -87,21 +87,22 @@ def test_yield_counts_copies_too_and_networks_only(folder: Path) -> None:
 
 
 def test_finer_meshes_are_told_beside_the_error_of_the_table() -> None:
-    network = {"dimensionality": "3D", "kappa_rta_max_w_per_mk": 900.0, "kappa_lbte_max_w_per_mk": 1000.0}
     rows = [
-        {**network, "id": "a", "kappa_mesh_error_w_per_mk": 200.0},
-        {**network, "id": "b", "kappa_mesh_error_w_per_mk": 100.0},
+        {"id": "a", "kappa_lbte_max_w_per_mk": 1000.0, "kappa_mesh_error_w_per_mk": 200.0},
+        {"id": "b", "kappa_lbte_max_w_per_mk": 1000.0, "kappa_mesh_error_w_per_mk": 100.0},
+        {"id": "c", "kappa_lbte_max_w_per_mk": 1000.0, "kappa_mesh_error_w_per_mk": 4.0},
     ]
     finer = [
         {"id": "a", "status": "ok", "kappa_lbte_max_w_per_mk": 900.0},
         {"id": "b", "status": "ok", "kappa_lbte_max_w_per_mk": 1020.0},
         {"id": "b", "status": "failed"},
+        {"id": "c", "status": "ok", "kappa_lbte_max_w_per_mk": 1500.0, "chosen": True},
     ]
-    (line,) = measured(finer, rows, 800.0)
+    drawn, chosen = measured(finer, rows)
     for told in ("of 2 networks", "6.0% in the median", "-10.0% to +2.0%", "in 1)", "35% of", "50% at most"):
-        assert told in line
-    assert "by 0.38 of it, the root mean square, as a standard error 1 of 2 are within 5%" in line
-    assert measured([], rows, 800.0) == []
+        assert told in drawn
+    assert chosen.endswith(": c by +50% (table: 0.4%).")
+    assert measured([], rows) == []
 
 
 def test_committed_page_and_readme_are_those_of_the_committed_results() -> None:

@@ -254,7 +254,7 @@ def drive(folder: Path) -> ErrorBar:
     few = replace(KAPPA, mesh=(3, 3, 3), level="rta")
     with RunFolder.open(folder, write=True) as run, Memo(run, EngineSettings("in-process"), Silence()) as memo:
         arguments = [(CARBONS["diamond"], "brenner", RelaxSettings(), few, ScreenSettings())]
-        (record,) = memo.map("kappa", tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, load("brenner").digest)
+        (record,) = memo.map("kappa", tasks.kappa_version(few), tasks.compute_kappa, arguments, load("brenner").digest)
         return bar_by(record, MEMBERS, replace(COMMITTEE_ONLY, cutoffs=True), memo.map, few)
 
 

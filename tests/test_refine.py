@@ -65,16 +65,16 @@ def test_error_of_finer_meshes_is_how_far_they_are_from_the_coarser_and_half_of_
 ) -> None:
     assert record.kappa is not None
     (solution,) = record.kappa.solutions
-    kappa = bar_of(record).kappa_w_per_mk
-    scale = 0.9
     before = replace(
         solution,
-        kappa_rta_w_per_mk=scale * solution.kappa_rta_w_per_mk,
-        kappa_lbte_w_per_mk=None if solution.kappa_lbte_w_per_mk is None else scale * solution.kappa_lbte_w_per_mk,
+        kappa_rta_w_per_mk=0.9 * solution.kappa_rta_w_per_mk,
+        kappa_lbte_w_per_mk=None if solution.kappa_lbte_w_per_mk is None else 0.9 * solution.kappa_lbte_w_per_mk,
     )
-    finest = solution.by_mesh[-1][1] or solution.by_mesh[-1][0]
-    assert confirmed(solution, solution).mesh_error_w_per_mk == pytest.approx(0.5 * abs(kappa - finest))
-    assert confirmed(before, solution).mesh_error_w_per_mk == pytest.approx(max(0.1 * kappa, 0.5 * abs(kappa - finest)))
+    half = 0.5 * (solution.mesh_step_w_per_mk or 0.0)
+    assert half > 0
+    assert confirmed(solution, solution).mesh_error_w_per_mk == pytest.approx(half)
+    apart = 0.1 * bar_of(record).kappa_w_per_mk
+    assert confirmed(before, solution).mesh_error_w_per_mk == pytest.approx(max(apart, half))
 
 
 def test_what_does_not_matter_or_is_fine_enough_stays(record: CandidateRecord) -> None:

@@ -202,21 +202,28 @@ def test_mesh_error_covers_what_the_finer_mesh_changes(brenner, crystals):
     )
 
 
-def test_extrapolation_never_makes_kappa_negative():
-    """On the coarsest meshes κ may fall from one to the next as fast as a line to below zero."""
-    meshes = (3, 3, 3), (5, 5, 5)
-    coarse, fine = Tensors(np.diag([50.0, 40.0, 30.0])), Tensors(np.diag([40.0, 30.0, 5.0]))
-    combined = _combined(300.0, [coarse, fine], meshes)
-    np.testing.assert_array_equal(combined.kappa_rta_w_per_mk, fine.rta)
-    assert combined.mesh_error_w_per_mk == pytest.approx(10.0)
+def test_kappa_that_falls_from_mesh_to_mesh_is_not_extrapolated():
+    """Long waves only add to it."""
+    meshes = (7, 7, 7), (11, 11, 11)
+    turn = Rotation.from_euler("xyz", [20, 40, 60], degrees=True).as_matrix()
+    coarse, fine = (turn @ np.diag(each) @ turn.T for each in ([50.0, 40.0, 30.0], [40.0, 44.0, 5.0]))
+    expected = turn @ np.diag([40.0, 44.0 + 4.0 / (11 / 7 - 1), 5.0]) @ turn.T
+    np.testing.assert_allclose(extrapolated((coarse, fine), meshes), expected)
 
 
-def test_error_of_coarse_meshes_is_the_whole_step():
-    coarse, fine = Tensors(np.diag([50.0, 40.0, 30.0])), Tensors(np.diag([60.0, 40.0, 30.0]))
+def test_mesh_error_is_that_of_the_direction_that_changes_most():
+    """Of C-40118-1783-26 the largest eigenvalues are alike, but those of different directions."""
+    coarse, fine = Tensors(np.diag([50.0, 40.0, 30.0])), Tensors(np.diag([39.0, 45.0, 30.0]))
     for meshes, share in ((((5, 5, 5), (7, 7, 7)), 1.0), (((7, 7, 7), (11, 11, 11)), 0.5)):
         combined = _combined(300.0, [coarse, fine], meshes)
-        step = np.linalg.eigvalsh(combined.kappa_rta_w_per_mk)[-1] - 60.0
-        assert combined.mesh_error_w_per_mk == pytest.approx(share * step)
+        assert combined.mesh_step_w_per_mk == pytest.approx(11.0 / (meshes[1][0] / meshes[0][0] - 1))
+        assert combined.mesh_error_w_per_mk == pytest.approx(share * combined.mesh_step_w_per_mk)
+
+
+def test_mesh_error_of_three_points_is_never_small():
+    alike = [Tensors(np.diag([50.0, 40.0, 30.0]))] * 2
+    assert _combined(300.0, alike, ((3, 5, 5), (5, 7, 7))).mesh_error_w_per_mk == pytest.approx(5.0)
+    assert _combined(300.0, alike, ((5, 5, 5), (7, 7, 7))).mesh_error_w_per_mk == 0.0
 
 
 def test_cutoff_of_zero_is_none(brenner, crystals):

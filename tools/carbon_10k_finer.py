@@ -4,7 +4,7 @@
 
 What the mesh leaves is estimated in the campaign; this measures it. Each crystal is written to
 `results/carbon-10k/finer.jsonl` as soon as it is computed, so a killed run goes on after it. Larger samples begin with
-the smaller ones.
+the smaller ones. Crystals given by name are computed too, and told as chosen.
 """
 
 from __future__ import annotations
@@ -37,14 +37,18 @@ LIMIT_W_PER_MK = 800.0
 def main() -> None:
     """Go on with the sample."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chosen", nargs="*", metavar="ID", help="others than those of the sample")
     parser.add_argument("--crystals", type=int, default=24, help="in the sample (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     done = {json.loads(line)["id"] for line in FOUND.read_text().splitlines()} if FOUND.exists() else set()
     crystals = {atoms.info["id"]: atoms for atoms in ase.io.read(RESULTS / "crystals.extxyz", ":")}
-    for name in sample(json.loads((RESULTS / "table.json").read_text()), options.seed)[: options.crystals]:
+    drawn = sample(json.loads((RESULTS / "table.json").read_text()), options.seed)[: options.crystals]
+    for name in [*options.chosen, *drawn]:
         if name not in done:
             found = on_finer_meshes(Crystal.from_ase(crystals[name], id=name))
+            if name in options.chosen:
+                found["chosen"] = True
             with FOUND.open("a") as file:
                 file.write(json.dumps(found, ensure_ascii=False) + "\n")
             print(found, flush=True)

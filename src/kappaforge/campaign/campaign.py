@@ -290,7 +290,9 @@ class Campaign:
         arguments = [
             (candidates[index], self.for_kappa, settings.relax, settings.kappa, settings.screen) for index in indices
         ]
-        records = self.memo.map(step, tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, self.for_kappa_digest)
+        records = self.memo.map(
+            step, tasks.kappa_version(settings.kappa), tasks.compute_kappa, arguments, self.for_kappa_digest
+        )
         for record in records:
             self._note_kappa(record)
         self._count_kappa(step, records)

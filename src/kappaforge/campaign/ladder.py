@@ -185,7 +185,9 @@ def climb(
             for place, record in zip(places, before, strict=True)
         ]
         arguments = [(crystal, potential, relax, kappas_of[level], screen, relaxed) for crystal, relaxed in starts]
-        records = memo.map(level, tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, potential_digest)
+        records = memo.map(
+            level, tasks.kappa_version(kappas_of[level]), tasks.compute_kappa, arguments, potential_digest
+        )
         return {
             place: record if old is None else replace(record, relaxation=old.relaxation, followed=old.followed)
             for place, record, old in zip(places, records, before, strict=True)

@@ -61,14 +61,14 @@ def refined(
     """
     best = list(records)
     tolerance = settings.mesh_tolerance
-    if tolerance is None or kappa.method == "paper" or kappa.mesh is not None or not kappa.extrapolate:
+    if tolerance is None or not kappa.extrapolates:
         return best  # with a single mesh nothing is known of its error
     places = list(range(len(best)))
     for _ in range(settings.mesh_times):
         kappa = replace(kappa, mesh_length_ang=FINER * kappa.mesh_length_ang)
         places = [place for place in places if _is_too_coarse(best[place], tolerance, limit_w_per_mk)]
         arguments = [(best[place].crystal, potential, relax, kappa, screen, False) for place in places]
-        found = run("finer meshes", tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, potential_digest)
+        found = run("finer meshes", tasks.kappa_version(kappa), tasks.compute_kappa, arguments, potential_digest)
         finer = {place: record for place, record in zip(places, found, strict=True) if record.status == "ok"}
         for place, record in finer.items():
             best[place] = _in_place_of(best[place], record)

@@ -56,6 +56,7 @@ __all__ = [
     "find_symmetry",
     "generate",
     "group_crystals",
+    "kappa_version",
     "label",
     "map_features",
     "match_crystals",
@@ -69,8 +70,13 @@ __all__ = [
 
 LABELS_AT_ONCE = 64
 
-KAPPA_VERSION = 5
-"""Of `compute_kappa`: raise it when the same arguments give another record."""
+KAPPA_VERSION, EXTRAPOLATED_VERSION = 5, 6
+"""Of `compute_kappa`, on one mesh and extrapolated: raise them when the same arguments give another record."""
+
+
+def kappa_version(settings: KappaSettings) -> int:
+    """Return the version of `compute_kappa` by these settings."""
+    return EXTRAPOLATED_VERSION if settings.extrapolates else KAPPA_VERSION
 
 
 def generate(settings: GenerateSettings, seed: int, first: int, n: int) -> list[Proposal]:

@@ -178,7 +178,7 @@ def kappa(
             for crystal, folder in zip(crystals, folders, strict=True)
         ]
         with task_runner(run, workers, quiet=quiet) as run_tasks:
-            records = run_tasks("kappa", tasks.KAPPA_VERSION, tasks.compute_kappa, arguments, loaded.digest)
+            records = run_tasks("kappa", tasks.kappa_version(settings), tasks.compute_kappa, arguments, loaded.digest)
             if committee or cutoffs:
                 bars = error_bars(
                     run_tasks,

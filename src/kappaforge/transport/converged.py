@@ -16,7 +16,7 @@ from kappaforge.transport.boltzmann import phono3py_conductivity
 from kappaforge.transport.collision_memory import temperatures_at_once
 from kappaforge.transport.force_constants import ForceConstants
 from kappaforge.transport.interaction import ThreePhonon, lattice_terms
-from kappaforge.transport.meshes import converged_meshes, extrapolated
+from kappaforge.transport.meshes import LEAST, converged_meshes, extrapolated, step_beyond
 from kappaforge.transport.modes import conduction_w_per_mk_per_ps
 from kappaforge.transport.orders import SecondOrder, ThirdOrder, order2, order3, phono3py_of_orders
 from kappaforge.transport.phono3py_file import write_phono3py_file
@@ -37,17 +37,25 @@ class Tensors(NamedTuple):
     lbte: np.ndarray | None = None
     coherence: np.ndarray | None = None
 
+    @property
+    def better(self) -> np.ndarray:
+        """Of the whole equation where that was solved."""
+        return self.rta if self.lbte is None else self.lbte
+
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> Tensors:
         """Apply a function to those that there are."""
         return Tensors(function(self.rta), *(None if part is None else function(part) for part in self[1:]))
 
 
 MESH_ERROR = 0.5
-"""Of the step from the finer mesh to the extrapolated κ, where the coarser one is fine enough for a line."""
+"""Of the step from the finer mesh to an infinitely fine one, where the coarser one is fine enough for a line."""
 
 FEW_POINTS = 7
 """Along an axis of the coarser mesh: with fewer, steps from mesh to mesh vary so much that the whole step may be wrong.
 Diamond's from 5³ and 9³ is 6 % short of what denser meshes go to, 0.9 of the step; from 7³ and 11³ 2 %, a fifth."""
+
+LEAST_POINTS_ERROR = 0.1
+"""Of κ at least, where the coarser mesh has the least number of points along an axis (docs/method/kappa.md)."""
 
 
 def converged_steps(
@@ -211,23 +219,23 @@ def _by_phono3py(
 
 def _combined(temperature_k: float, tensors: list[Tensors], meshes: tuple[Mesh, ...]) -> KappaAt:
     """Extrapolate where there are two meshes."""
-    best, error = tensors[-1], None
+    best, step, error = tensors[-1], None, None
     if len(meshes) == 2:
-        coarse = tensors[0]
-        rta = _positive(coarse.rta, best.rta, meshes)
-        lbte = None if coarse.lbte is None or best.lbte is None else _positive(coarse.lbte, best.lbte, meshes)
-        step = _largest_of(Tensors(rta, lbte)) - _largest_of(best)
-        # where nothing was extrapolated, the error is what the meshes differ by
-        error = (MESH_ERROR if min(meshes[0]) >= FEW_POINTS else 1.0) * abs(step) or abs(
-            _largest_of(best) - _largest_of(coarse)
-        )
+        coarse, fine = tensors
+        rta = extrapolated((coarse.rta, fine.rta), meshes)
+        lbte = None if coarse.lbte is None or fine.lbte is None else extrapolated((coarse.lbte, fine.lbte), meshes)
         # coherences need no long waves, so that they are those of the finer mesh
-        best = Tensors(rta, lbte, best.coherence)
+        best = Tensors(rta, lbte, fine.coherence)
+        step = float(np.linalg.norm(step_beyond((coarse.better, fine.better), meshes), 2))
+        error = (MESH_ERROR if min(meshes[0]) >= FEW_POINTS else 1.0) * step
+        if min(meshes[0]) <= LEAST:
+            error = max(error, LEAST_POINTS_ERROR * largest_eigenvalue(best.better))
     return KappaAt(
         temperature_k=temperature_k,
         kappa_rta_w_per_mk=best.rta,
         kappa_lbte_w_per_mk=best.lbte,
         kappa_coherence_w_per_mk=best.coherence,
+        mesh_step_w_per_mk=step,
         mesh_error_w_per_mk=error,
         by_mesh=tuple(
             (largest_eigenvalue(each.rta), None if each.lbte is None else largest_eigenvalue(each.lbte))
@@ -242,17 +250,5 @@ def confirmed(before: KappaAt, now: KappaAt) -> KappaAt:
     Two extrapolations that agree show that the lines are straight, whatever the number of points: the error is how far
     they are apart, and at least `MESH_ERROR` of the last step.
     """
-    apart = abs(largest_eigenvalue(now.kappa_w_per_mk) - largest_eigenvalue(before.kappa_w_per_mk))
-    finest_rta, finest_lbte = now.by_mesh[-1]
-    step = abs(_largest_of(Tensors(now.kappa_rta_w_per_mk, now.kappa_lbte_w_per_mk)) - (finest_lbte or finest_rta))
-    return replace(now, mesh_error_w_per_mk=max(apart, MESH_ERROR * step))
-
-
-def _positive(coarse: np.ndarray, fine: np.ndarray, meshes: tuple[Mesh, ...]) -> np.ndarray:
-    """Extrapolate, unless κ falls so much from mesh to mesh that the line crosses zero; then the finer one has it."""
-    tensor = extrapolated((coarse, fine), meshes)
-    return tensor if np.linalg.eigvalsh(tensor)[0] > 0 else fine
-
-
-def _largest_of(tensors: Tensors) -> float:
-    return largest_eigenvalue(tensors.rta if tensors.lbte is None else tensors.lbte)
+    apart = float(np.linalg.norm(now.kappa_w_per_mk - before.kappa_w_per_mk, 2))
+    return replace(now, mesh_error_w_per_mk=max(apart, MESH_ERROR * (now.mesh_step_w_per_mk or 0.0)))

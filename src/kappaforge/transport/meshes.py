@@ -16,7 +16,8 @@ FINER = 1.5
 """How much finer the second mesh is, about: the numbers of both are odd."""
 
 LEAST = 3
-"""Numbers below leave out all waves along a direction."""
+"""Numbers below leave out all waves along a direction. Two points of three are neighbours and, where a mirror turns one
+into the other, have the same frequencies: much is on shell or off by chance (docs/method/kappa.md)."""
 
 SMALL_CELL = 4
 """Atoms up to which the mesh is as dense as asked for."""
@@ -58,8 +59,8 @@ def reciprocal_lengths(primitive: PrimitiveCrystal) -> np.ndarray:
     return lengths
 
 
-def extrapolated(tensors: tuple[np.ndarray, np.ndarray], meshes: Sequence[Mesh]) -> np.ndarray:
-    """Return what κ goes to on an infinitely fine mesh, if it is linear in the distance of its points.
+def step_beyond(tensors: tuple[np.ndarray, np.ndarray], meshes: Sequence[Mesh]) -> np.ndarray:
+    """Return how far κ still goes beyond the finer mesh, if it is linear in the distance of its points.
 
     Long waves are what a mesh leaves out, and those between Γ and the first points carry heat in proportion to that
     distance, as their lifetimes grow with the square of the wavelength.
@@ -72,7 +73,19 @@ def extrapolated(tensors: tuple[np.ndarray, np.ndarray], meshes: Sequence[Mesh])
         Their numbers.
     """
     ratio = float(np.prod(meshes[1]) / np.prod(meshes[0])) ** (1 / 3)
-    return tensors[1] + (tensors[1] - tensors[0]) / (ratio - 1)
+    step: np.ndarray = (tensors[1] - tensors[0]) / (ratio - 1)
+    return step
+
+
+def extrapolated(tensors: tuple[np.ndarray, np.ndarray], meshes: Sequence[Mesh]) -> np.ndarray:
+    """Return what κ goes to on an infinitely fine mesh, of what `step_beyond` takes.
+
+    Long waves only add to κ. Where it falls from mesh to mesh the coarser one has it too high, for the few points that
+    it has, and along such a direction the finer one is taken as it is.
+    """
+    step = step_beyond(tensors, meshes)
+    rises, directions = np.linalg.eigh((step + step.T) / 2)
+    return tensors[1] + (directions * np.maximum(rises, 0.0)) @ directions.T
 
 
 def keeps_symmetry(primitive: PrimitiveCrystal, mesh: ArrayLike) -> bool:

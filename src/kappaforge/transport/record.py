@@ -32,9 +32,12 @@ class KappaAt:
         Of the whole transport equation; None where it was not solved.
     kappa_coherence_w_per_mk
         What tunnelling between modes adds to either; None where it was not computed.
+    mesh_step_w_per_mk
+        How far the better of the two goes on from the finer mesh to infinitely many points, either way, along the
+        direction where that is most; None without a second mesh.
     mesh_error_w_per_mk
-        Estimate of the error that the mesh leaves in the largest eigenvalue of the better of the two; None without an
-        extrapolation.
+        Estimate of the error that the mesh leaves in any eigenvalue of the better of the two; None without a second
+        mesh.
     by_mesh
         Largest eigenvalues of both solutions on each mesh, coarse to fine.
     """
@@ -43,6 +46,7 @@ class KappaAt:
     kappa_rta_w_per_mk: np.ndarray
     kappa_lbte_w_per_mk: np.ndarray | None = None
     kappa_coherence_w_per_mk: np.ndarray | None = None
+    mesh_step_w_per_mk: float | None = None
     mesh_error_w_per_mk: float | None = None
     by_mesh: tuple[tuple[float, float | None], ...] = ()
 

@@ -172,6 +172,11 @@ class KappaSettings:
                 raise InputError(f"[kappa] {name}: expected a whole number from {least} up, got {value!r}")
 
     @property
+    def extrapolates(self) -> bool:
+        """Whether κ is computed on two meshes and extrapolated."""
+        return self.method == "converged" and self.level != "harmonic" and self.mesh is None and self.extrapolate
+
+    @property
     def temperatures_k(self) -> tuple[float, ...]:
         """All temperatures in K, the main one first, each once."""
         return tuple(dict.fromkeys((self.temperature_k, *self.more_temperatures_k)))
