@@ -112,6 +112,14 @@ def test_special_points_of_a_face_centred_cubic_crystal_are_where_they_are_in_bo
         np.testing.assert_allclose(np.sort(np.abs(point)), books[label], atol=1e-6)
 
 
+def test_greek_points_have_greek_letters():
+    """Body-centred orthorhombic crystals have Σ and Λ."""
+    cell = [[-2.0, 2.5, 3.0], [2.0, -2.5, 3.0], [2.0, 2.5, -3.0]]
+    labels = zone_path(Crystal(np.array(cell), np.zeros((1, 3)), np.array([6]), id="bco"), 0.1).labels
+    assert {"Γ", "Σ0"} <= set(labels)
+    assert all(len(label) <= 2 for label in labels)
+
+
 @pytest.mark.parametrize("name", sorted(KNOWN))
 def test_path_stays_within_the_brillouin_zone(name):
     """No point is nearer to another reciprocal lattice vector than to zero."""

@@ -22,6 +22,9 @@ from kappaforge.transport.orders import SecondOrder
 from kappaforge.transport.settings import KappaSettings
 from kappaforge.transport.stability import imaginary_mode
 
+GREEK = {"GAMMA": "Γ", "DELTA": "Δ", "LAMBDA": "Λ", "SIGMA": "Σ"}
+"""Letters of points that seekpath spells out."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ZonePath:
@@ -170,9 +173,15 @@ def zone_path(crystal: Crystal, spacing_per_ang: float = 0.01) -> ZonePath:
         q_points=np.array(rows),
         distances_per_ang=np.array(distances),
         segments=np.column_stack([starts, [*starts[1:], len(rows)]]),
-        labels=tuple(name.replace("GAMMA", "Γ").replace("_", "") for name, _ in special),
+        labels=tuple(_in_greek(name) for name, _ in special),
         label_rows=np.array([row for _, row in special]),
     )
+
+
+def _in_greek(name: str) -> str:
+    """Return seekpath's name of a point as it is printed: GAMMA is Γ, SIGMA_0 Σ0."""
+    letter, _, number = name.partition("_")
+    return GREEK.get(letter, letter) + number
 
 
 def dispersion(second: SecondOrder, spacing_per_ang: float = 0.01) -> Dispersion:
