@@ -23,6 +23,7 @@ from carbon_10k_dft import compare
 from carbon_10k_page import is_good, page, sentence
 
 from kappaforge.campaign.opened import Campaign
+from kappaforge.campaign.tasks import EXTRAPOLATED_VERSION
 from kappaforge.cli.export import export
 from kappaforge.crystal import Crystal
 from kappaforge.files import write_text
@@ -137,6 +138,7 @@ def facts(campaign: Campaign, rows: list[Row]) -> dict[str, Any]:
         "processor": _processor(),
         "settings": _settings(published),
         "versions": published.versions,
+        "extrapolated_version": EXTRAPOLATED_VERSION,
         "counts": published.counts,
         "discards": published.discards,
         "elapsed_hours": _elapsed_hours(campaign.path),
