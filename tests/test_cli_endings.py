@@ -70,9 +70,14 @@ def test_interrupted_is_130(workers: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     write(tmp_path / "copper.extxyz", [bulk("Cu", a=3.6)] * (17 if workers else 1))
     command = [*COMMAND, "relax", "copper.extxyz", "-p", "ase:slow:Slow", *workers]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    # what a shell starts in the background ignores interrupts, and so would all that it starts
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, ours)
     until = time.monotonic() + 300
     while not (tmp_path / "begun").exists() and time.monotonic() < until and process.poll() is None:
         time.sleep(0.05)
